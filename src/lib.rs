@@ -1,0 +1,1 @@
+//! agentd holds a Debian server to the declaration in a git repository.
