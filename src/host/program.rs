@@ -1,0 +1,300 @@
+//! The one way to run a program: absolute path, argument vector, cleared environment, no terminal, bounded
+//! output, a time limit that ends the whole process group. There is no shell.
+
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::counters::COUNTERS;
+
+/// The search path a program sees. We never search it ourselves: programs are named absolutely.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How much of each output stream is kept; the rest is read and dropped, so that the program never blocks.
+pub const OUTPUT_LIMIT: usize = 16 << 20;
+
+/// One run of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Absolute path of the program.
+    pub program: PathBuf,
+    /// Its arguments, as they are.
+    pub args: Vec<String>,
+    /// What it reads from standard input; empty means `/dev/null`.
+    pub stdin: Vec<u8>,
+    /// Added to the otherwise fixed environment (`PATH`, `LC_ALL=C.UTF-8`, `HOME=/root`).
+    pub env: Vec<(String, String)>,
+    /// After this it is killed, with everything it started in its process group.
+    pub time_limit: Duration,
+    /// Which network it sees.
+    pub network: Network,
+}
+
+/// Which network a program sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// The host's.
+    Host,
+    /// An empty namespace of its own, gone when it ends. For listing back rules that are not to be trusted yet.
+    Empty,
+}
+
+impl Run {
+    /// A run of `program` with `args` and a limit of one minute.
+    pub fn new(program: impl AsRef<Path>, args: &[&str]) -> Self {
+        Run {
+            program: program.as_ref().to_owned(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            stdin: Vec::new(),
+            env: Vec::new(),
+            time_limit: Duration::from_secs(60),
+            network: Network::Host,
+        }
+    }
+}
+
+/// A program that ended by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard output, at most [`OUTPUT_LIMIT`].
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error, at most [`OUTPUT_LIMIT`].
+    pub stderr: Vec<u8>,
+}
+
+impl Finished {
+    /// Whether it ended with exit code 0.
+    pub fn succeeded(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// The last lines of standard error (or, if that is empty, of standard output), for a message.
+    pub fn complaint(&self) -> String {
+        let text = if self.stderr.trim_ascii().is_empty() { &self.stdout } else { &self.stderr };
+        let text = String::from_utf8_lossy(text);
+        let lines: Vec<&str> = text.trim().lines().collect();
+        lines[lines.len().saturating_sub(5)..].join("\n")
+    }
+}
+
+/// Why a program could not be run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// It is not there, or may not be executed.
+    #[error("could not start {program}")]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It did not end in time and was killed.
+    #[error("{program} did not end within {limit:?} and was killed")]
+    TimedOut {
+        /// The program.
+        program: PathBuf,
+        /// The limit.
+        limit: Duration,
+    },
+    /// Talking to it failed.
+    #[error("lost contact with {program}")]
+    Contact {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Runs programs.
+pub trait Programs: Send + Sync {
+    /// Runs one to its end. An exit code other than 0 is no error here: the caller knows what it means.
+    fn run(&self, run: &Run) -> Result<Finished, ProgramError>;
+}
+
+/// Runs real programs.
+pub struct SystemPrograms;
+
+impl Programs for SystemPrograms {
+    fn run(&self, run: &Run) -> Result<Finished, ProgramError> {
+        let child =
+            spawn(run).map_err(|source| ProgramError::Start { program: run.program.clone(), source })?;
+        wait(run, child)
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // this is the door
+fn spawn(run: &Run) -> std::io::Result<Child> {
+    if !run.program.is_absolute() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "its path is not absolute"));
+    }
+    let mut command = match run.network {
+        Network::Host => Command::new(&run.program),
+        Network::Empty => {
+            // util-linux is essential on Debian; its unshare saves us a fork hook of our own.
+            let mut command = Command::new("/usr/bin/unshare");
+            command.arg("--net").arg("--").arg(&run.program);
+            command
+        }
+    };
+    command
+        .args(&run.args)
+        .env_clear()
+        .env("PATH", PATH)
+        .env("LC_ALL", "C.UTF-8")
+        .env("HOME", "/root")
+        .envs(run.env.iter().map(|(name, value)| (name, value)))
+        .current_dir("/")
+        .process_group(0)
+        .stdin(if run.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    COUNTERS.program_started();
+    command.spawn()
+}
+
+#[allow(clippy::disallowed_methods)] // a deadline for a real process is real time
+fn wait(run: &Run, mut child: Child) -> Result<Finished, ProgramError> {
+    let contact = |source| ProgramError::Contact { program: run.program.clone(), source };
+    let deadline = Instant::now() + run.time_limit;
+    let stdin = child.stdin.take().map(|pipe| feed(pipe, run.stdin.clone()));
+    let stdout = child.stdout.take().map(drain);
+    let stderr = child.stderr.take().map(drain);
+    let pidfd = rustix::process::pidfd_open(
+        rustix::process::Pid::from_child(&child),
+        rustix::process::PidfdFlags::empty(),
+    )
+    .map_err(|errno| contact(errno.into()))?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    if !readable_within(&pidfd, left).map_err(contact)? {
+        end_group(&mut child);
+        return Err(ProgramError::TimedOut { program: run.program.clone(), limit: run.time_limit });
+    }
+    let status = child.wait().map_err(contact)?;
+    drop(stdin);
+    let collect = |thread: Option<JoinHandle<Vec<u8>>>| {
+        thread.map(|thread| thread.join().unwrap_or_default()).unwrap_or_default()
+    };
+    Ok(Finished { code: status.code(), stdout: collect(stdout), stderr: collect(stderr) })
+}
+
+fn readable_within(fd: &impl std::os::fd::AsFd, limit: Duration) -> std::io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let timeout = Timespec::try_from(limit).ok();
+    loop {
+        match poll(&mut [PollFd::new(fd, PollFlags::IN)], timeout.as_ref()) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn end_group(child: &mut Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    // Both may find it gone already, which is what we want.
+    let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    let _ = child.wait();
+}
+
+fn feed(mut pipe: impl Write + Send + 'static, bytes: Vec<u8>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        // A program that stops reading early says so by its exit code.
+        let _ = pipe.write_all(&bytes);
+    })
+}
+
+fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        let mut chunk = vec![0u8; 64 << 10];
+        while let Ok(count @ 1..) = pipe.read(&mut chunk) {
+            let room = OUTPUT_LIMIT.saturating_sub(kept.len());
+            kept.extend_from_slice(&chunk[..count.min(room)]);
+        }
+        kept
+    })
+}
+
+/// Answers from a closure instead of running anything, and remembers what was asked.
+pub struct FakePrograms {
+    answer: Box<Answer>,
+    asked: Arc<std::sync::Mutex<Vec<Run>>>,
+}
+
+type Answer = dyn Fn(&Run) -> Result<Finished, ProgramError> + Send + Sync;
+
+impl FakePrograms {
+    /// Programs that answer with `answer`.
+    pub fn answering(
+        answer: impl Fn(&Run) -> Result<Finished, ProgramError> + Send + Sync + 'static,
+    ) -> Self {
+        FakePrograms { answer: Box::new(answer), asked: Arc::default() }
+    }
+
+    /// Every run so far.
+    pub fn asked(&self) -> Vec<Run> {
+        self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+impl Programs for FakePrograms {
+    fn run(&self, run: &Run) -> Result<Finished, ProgramError> {
+        self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(run.clone());
+        (self.answer)(run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Run {
+        Run::new("/bin/sh", &["-c", script])
+    }
+
+    #[test]
+    fn output_input_and_exit_code_come_back() {
+        let mut run = sh("cat; echo err >&2; exit 3");
+        run.stdin = b"hello".to_vec();
+        let done = SystemPrograms.run(&run).unwrap();
+        assert_eq!(
+            (done.code, done.stdout.as_slice(), done.complaint()),
+            (Some(3), &b"hello"[..], "err".into())
+        );
+    }
+
+    #[test]
+    fn the_environment_is_cleared() {
+        let done = SystemPrograms.run(&sh("env | cut -d= -f1 | sort | tr '\\n' ' '")).unwrap();
+        assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "HOME LC_ALL PATH PWD");
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_killed_with_its_children() {
+        let mut run = sh("sleep 1000 & sleep 1000");
+        run.time_limit = Duration::from_millis(100);
+        assert!(matches!(SystemPrograms.run(&run), Err(ProgramError::TimedOut { .. })));
+    }
+
+    #[test]
+    fn an_empty_network_has_nothing_but_loopback() {
+        let mut run = Run::new("/bin/cat", &["/proc/net/dev"]);
+        run.network = Network::Empty;
+        let done = SystemPrograms.run(&run).unwrap();
+        assert_eq!(String::from_utf8_lossy(&done.stdout).lines().count(), 3, "two lines of header and lo");
+    }
+
+    #[test]
+    fn a_relative_path_is_refused() {
+        assert!(matches!(SystemPrograms.run(&Run::new("sh", &[])), Err(ProgramError::Start { .. })));
+    }
+}

@@ -1,0 +1,79 @@
+//! The canonical form of a value and its digest. `docs/fingerprint.md` is the specification.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use super::id::{Key, KindName};
+
+/// The canonical form: JSON without white space, the keys of every object sorted by their bytes, numbers as
+/// integers, nothing that is absent written. Two values are the same exactly if these bytes are.
+pub fn canonical(value: &impl Serialize) -> Vec<u8> {
+    // Through `serde_json::Value`, whose maps are sorted (its `preserve_order` feature is off).
+    let value = serde_json::to_value(value).unwrap_or(serde_json::Value::Null);
+    serde_json::to_vec(&value).unwrap_or_default()
+}
+
+/// The SHA-256 of the canonical form.
+pub fn of(value: &impl Serialize) -> Digest {
+    Digest::of(&canonical(value))
+}
+
+/// Digests from the single resource up to the host: what `agentctl fingerprint` prints.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    kinds: BTreeMap<KindName, BTreeMap<Key, Digest>>,
+}
+
+impl Fingerprint {
+    /// Adds one resource's digest.
+    pub fn insert(&mut self, kind: KindName, key: Key, digest: Digest) {
+        self.kinds.entry(kind).or_default().insert(key, digest);
+    }
+
+    /// The resources of a kind, by key.
+    pub fn resources(&self, kind: KindName) -> impl Iterator<Item = (&Key, &Digest)> {
+        self.kinds.get(&kind).into_iter().flatten()
+    }
+
+    /// The digest of one kind: over its keys and their digests. A kind without resources has the digest of `{}`.
+    pub fn kind(&self, kind: KindName) -> Digest {
+        match self.kinds.get(&kind) {
+            Some(resources) => of(resources),
+            None => Digest::of(b"{}"),
+        }
+    }
+
+    /// The root: over the digests of all kinds.
+    pub fn root(&self) -> Digest {
+        let kinds: BTreeMap<_, _> = KindName::ALL.into_iter().map(|kind| (kind, self.kind(kind))).collect();
+        of(&kinds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_insertion_does_not_matter() {
+        let mut a = Fingerprint::default();
+        let mut b = Fingerprint::default();
+        let one = Digest::of(b"1");
+        let two = Digest::of(b"2");
+        a.insert(KindName::File, "/a".into(), one);
+        a.insert(KindName::File, "/b".into(), two);
+        b.insert(KindName::File, "/b".into(), two);
+        b.insert(KindName::File, "/a".into(), one);
+        assert_eq!(a.root(), b.root());
+        b.insert(KindName::File, "/b".into(), one);
+        assert_ne!(a.root(), b.root());
+    }
+
+    #[test]
+    fn canonical_form_sorts_keys_and_wastes_no_bytes() {
+        let value = serde_json::json!({"b": 1, "a": [true, null, "x\n"]});
+        assert_eq!(canonical(&value), br#"{"a":[true,null,"x\n"],"b":1}"#);
+    }
+}
