@@ -4,3 +4,4 @@ pub mod host;
 pub mod keep;
 pub mod kind;
 pub mod model;
+pub mod status;

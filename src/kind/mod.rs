@@ -89,6 +89,11 @@ pub trait Kind: Send {
 
     /// What is worth waking up for. Pure.
     fn watches(specs: &Specs<Self::Spec>) -> Vec<Watch>;
+
+    /// The resources whose changes this one reacts to. Pure.
+    fn inputs(_spec: &Self::Spec) -> Vec<ResourceId> {
+        Vec::new()
+    }
 }
 
 /// One decided step for one resource.
