@@ -115,7 +115,7 @@ pub struct Condition {
 }
 
 /// One resource as the status shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResourceLine {
     /// Which.
     pub resource: ResourceId,
