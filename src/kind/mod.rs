@@ -28,6 +28,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
+use crate::host::units::UnitName;
 use crate::keep::{Contents, Keep};
 use crate::model::{
     Diagnostic, DriftMode, FieldDiff, Key, KindName, Located, OutcomeResult, Provenance, ResourceId, Step,
@@ -256,6 +257,9 @@ pub struct ApplyCx<'a> {
     pub contents: &'a Contents,
     /// Where what would be lost is kept first.
     pub keep: &'a Keep,
+    /// Units that are declared and must not be started by what a change brings along (a package's own scripts)
+    /// before their files are there. Those that run already are left alone.
+    pub hold_units: &'a [UnitName],
 }
 
 /// A place on the host whose change is worth a look.

@@ -31,6 +31,11 @@ impl Outcome {
 pub enum OutcomeResult {
     /// Done, as far as the kind can tell; verification decides.
     Done,
+    /// Done, with what a person will ask for later: `nginx 1.22.0-1 → 1.22.1-9`.
+    DoneNoting {
+        /// What was before and after, where the plan could not know it.
+        note: String,
+    },
     /// Not done: something else must come first. Tried again at the next pass.
     Waiting {
         /// What for.
