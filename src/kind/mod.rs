@@ -36,7 +36,7 @@ use crate::model::{
 
 pub use desired::{Desired, Policy};
 pub use fields::Fields;
-pub use parse::{Materials, ParseCx};
+pub use parse::{Materials, ParseCx, PruneDefaults};
 
 /// One class of resources and how it is done on this host. A value of the type may hold what makes the next
 /// observation cheap (the last listing and the proof that it still holds); it holds no truth.

@@ -1,9 +1,12 @@
 //! What a kind may ask of the compiler while it parses: a place for faults, and the fleet repository's files.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::Declared;
 use super::fields::Fields;
 use crate::model::content::Content;
-use crate::model::{Diagnostic, DriftMode, Faults, Located, Place};
+use crate::model::{Diagnostic, DriftMode, Faults, Located, Place, Provenance};
 
 /// The parsing context.
 pub struct ParseCx<'a> {
@@ -11,8 +14,26 @@ pub struct ParseCx<'a> {
     pub faults: &'a mut Faults,
     /// The repository's files and templates.
     pub materials: &'a mut dyn Materials,
-    /// What `prune` is for a resource that does not say (fleet or role default).
-    pub prune: bool,
+    /// What `prune` is for a resource that does not say.
+    pub prune: &'a PruneDefaults,
+}
+
+/// What `prune` is for a resource that does not say: the word of the highest layer that speaks of the resource
+/// and has a word of its own; else that of the fleet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PruneDefaults {
+    /// The word of the fleet.
+    pub fleet: bool,
+    /// The words of files (roles, the host file) that have one.
+    pub files: BTreeMap<Arc<str>, bool>,
+}
+
+impl PruneDefaults {
+    /// For a resource that these layers speak of.
+    pub fn of(&self, provenance: &Provenance) -> bool {
+        let layers = std::iter::once(&provenance.winner).chain(provenance.below.iter().rev());
+        layers.filter_map(|place| self.files.get(&place.file)).next().copied().unwrap_or(self.fleet)
+    }
 }
 
 /// Files of the fleet repository as contents. What is returned is a digest; the bytes stay with the compiler.
@@ -70,8 +91,17 @@ impl ParseCx<'_> {
                 None
             }
         });
-        let prune = fields.boolean("prune", self).unwrap_or(self.prune);
+        let prune = fields.boolean("prune", self);
         let guard = fields.boolean("guard", self).unwrap_or(false);
-        Declared { spec, provenance: from.provenance(), drift, prune, guard }
+        let plain = self.declared_plain(spec, from);
+        Declared { drift, prune: prune.unwrap_or(plain.prune), guard, ..plain }
+    }
+
+    /// Wraps a spec that was written as something else than a table (`nginx = "*"`) and so says nothing of
+    /// `drift`, `prune` and `guard`.
+    pub fn declared_plain<S>(&self, spec: S, from: &Located) -> Declared<S> {
+        let provenance = from.provenance();
+        let prune = self.prune.of(&provenance);
+        Declared { spec, provenance, drift: None, prune, guard: false }
     }
 }
