@@ -91,8 +91,8 @@ pub trait Kind: Send {
     /// What is worth waking up for. Pure.
     fn watches(specs: &Specs<Self::Spec>) -> Vec<Watch>;
 
-    /// The resources whose changes this one reacts to. Pure.
-    fn inputs(_spec: &Self::Spec) -> Vec<ResourceId> {
+    /// The resources whose changes this one reacts to, and how. Pure.
+    fn inputs(_spec: &Self::Spec) -> Vec<(Reaction, ResourceId)> {
         Vec::new()
     }
 }
