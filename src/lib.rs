@@ -4,4 +4,5 @@ pub mod host;
 pub mod keep;
 pub mod kind;
 pub mod model;
+pub mod reconcile;
 pub mod status;

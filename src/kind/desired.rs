@@ -45,6 +45,12 @@ impl Default for Policy {
     }
 }
 
+/// Where a kind finds its specs in a desired state.
+pub trait Part: super::Kind {
+    /// The kind's specs.
+    fn part(desired: &Desired) -> &Specs<Self::Spec>;
+}
+
 impl Desired {
     /// How many resources are declared.
     pub fn len(&self) -> usize {

@@ -1,0 +1,104 @@
+//! How often a resource was changed lately, and when the next attempt is due. Times are on the boot-time clock.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::ResourceId;
+
+/// Wait before the second correction of a resource that keeps drifting, and before the retry of a failed one.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+/// Each further wait is this many times longer. Argo CD's self-heal has the same shape.
+const FACTOR: u32 = 3;
+/// No wait is longer: a person who settles the matter sees it within five minutes.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// After this long without a further attempt the count starts anew.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
+
+/// The attempts made lately, by resource.
+#[derive(Clone, Debug, Default)]
+pub struct Attempts(BTreeMap<ResourceId, Attempt>);
+
+#[derive(Clone, Copy, Debug)]
+struct Attempt {
+    count: u32,
+    last: Duration,
+    unsuccessful: bool,
+}
+
+impl Attempts {
+    /// When the next attempt is due, if not now.
+    pub fn due(&self, resource: &ResourceId, now: Duration) -> Option<Duration> {
+        let attempt = self.0.get(resource)?;
+        let due = attempt.last + attempt.wait();
+        (due > now).then_some(due)
+    }
+
+    /// Whether the last attempt succeeded without complaint and yet the resource differed right after.
+    pub fn unsuccessful(&self, resource: &ResourceId) -> bool {
+        self.0.get(resource).is_some_and(|attempt| attempt.unsuccessful)
+    }
+
+    /// An attempt was made.
+    pub fn made(&mut self, resource: &ResourceId, now: Duration) {
+        let attempt =
+            self.0.entry(resource.clone()).or_insert(Attempt { count: 0, last: now, unsuccessful: false });
+        attempt.count = attempt.count.saturating_add(1);
+        attempt.last = now;
+        attempt.unsuccessful = false;
+    }
+
+    /// The last attempt left it different.
+    pub fn in_vain(&mut self, resource: &ResourceId) {
+        if let Some(attempt) = self.0.get_mut(resource) {
+            attempt.unsuccessful = true;
+        }
+    }
+
+    /// Forgets those that were quiet for long enough.
+    pub fn forgive(&mut self, now: Duration) {
+        self.0.retain(|_, attempt| now.saturating_sub(attempt.last) < FORGIVEN_AFTER + attempt.wait());
+    }
+
+    /// Forgets one: the declaration changed, or a person asked.
+    pub fn clear(&mut self, resource: &ResourceId) {
+        self.0.remove(resource);
+    }
+
+    /// Forgets all.
+    pub fn clear_all(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Attempt {
+    /// A first correction is followed at once by a second look only after [`FIRST_WAIT`].
+    fn wait(self) -> Duration {
+        let factor = FACTOR.saturating_pow(self.count.saturating_sub(1));
+        FIRST_WAIT.saturating_mul(factor).min(LONGEST_WAIT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_up_to_the_cap_and_are_forgiven_after_quiet() {
+        let motd: ResourceId = "file:/etc/motd".parse().unwrap();
+        let mut attempts = Attempts::default();
+        let mut now = Duration::from_secs(1000);
+        let mut waits = Vec::new();
+        for _ in 0..7 {
+            assert_eq!(attempts.due(&motd, now), None);
+            attempts.made(&motd, now);
+            let due = attempts.due(&motd, now).unwrap();
+            waits.push((due - now).as_secs());
+            now = due;
+        }
+        assert_eq!(waits, [2, 6, 18, 54, 162, 300, 300]);
+        attempts.forgive(now + Duration::from_secs(599));
+        assert!(attempts.0.contains_key(&motd));
+        attempts.forgive(now + Duration::from_secs(601));
+        assert!(attempts.0.is_empty());
+    }
+}

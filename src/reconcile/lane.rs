@@ -1,0 +1,328 @@
+//! One kind at work: its typed data stays in a lane of its own, and is erased only at a stage of the whole kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::levels::Inputs;
+use super::memory::{Memory, Remembered};
+use crate::host::Host;
+use crate::kind::Desired;
+use crate::kind::desired::Part;
+use crate::kind::{
+    ApplyCx, Change, DiffCx, Difference, Kind, Observed, Planned, Reaction, Reading, Want, Watch,
+};
+use crate::model::{
+    Digest, DriftMode, FieldDiff, Key, KindName, OutcomeResult, Place, ResourceId, Step, fingerprint,
+};
+
+/// The stages of one kind, with its types erased.
+pub trait Stage: Send {
+    /// Which kind.
+    fn kind(&self) -> KindName;
+    /// Takes up a desired state. Returns what is remembered, no longer declared, and not to be taken away.
+    fn adopt(&mut self, desired: &Arc<Desired>, memory: &dyn Memory) -> Vec<Key>;
+    /// Reads the host. On error nothing of the kind is known, and comparing finds nothing.
+    fn observe(&mut self, host: &Host, only: Option<&BTreeSet<Key>>) -> Result<(), String>;
+    /// Compares what was read last with what is desired.
+    fn compare(&mut self, only: Option<&BTreeSet<Key>>, cx: &DiffCx<'_>) -> Vec<Finding>;
+    /// Makes the changes of one step for the resources that `go` lets through.
+    fn apply(&mut self, step: Step, cx: &mut ApplyCx<'_>, go: &mut dyn FnMut(&Key) -> bool) -> Vec<Applied>;
+    /// What could not be read, and why.
+    fn unknown(&self) -> Vec<(Key, String)>;
+    /// Of those in scope: declared, found as declared, and not yet remembered as such.
+    fn settled(&mut self, only: Option<&BTreeSet<Key>>) -> Vec<(Key, Digest, bool)>;
+    /// Pruned resources in scope that are gone now.
+    fn pruned(&mut self, only: Option<&BTreeSet<Key>>) -> Vec<Key>;
+    /// How many resources are declared.
+    fn declared(&self) -> usize;
+    /// Every declared key.
+    fn keys(&self) -> Vec<Key>;
+    /// What is worth waking up for.
+    fn watches(&self) -> Vec<Watch>;
+    /// What the kind's resources react to.
+    fn inputs(&self) -> Inputs;
+    /// What a person should know and no resource stands for.
+    fn notes(&self) -> &[String];
+    /// Digest of each observed state, by key.
+    fn fingerprint(&self) -> Vec<(Key, Digest)>;
+    /// The TOML that would declare what was observed of a resource.
+    fn declare(&self, key: &Key) -> Option<String>;
+    /// Gives back the memory of the last look: the next one reads the host again anyway.
+    fn rest(&mut self);
+}
+
+/// A difference, with its types erased.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// Which resource.
+    pub resource: ResourceId,
+    /// What differs.
+    pub fields: Vec<FieldDiff>,
+    /// What would be done, in order.
+    pub actions: Vec<Action>,
+    /// What must be there first.
+    pub waiting: Option<String>,
+    /// Where it is declared; none if the declaration dropped it.
+    pub declared: Option<Place>,
+    /// Digest of its spec; none if the declaration dropped it.
+    pub spec: Option<Digest>,
+    /// What is remembered of it.
+    pub remembered: Remembered,
+    /// The resource's own drift mode.
+    pub drift: Option<DriftMode>,
+    /// `prune` as declared.
+    pub prune: bool,
+    /// Whether it is certainly not there now.
+    pub absent: bool,
+}
+
+/// One change, with its type erased.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Action {
+    /// When.
+    pub step: Step,
+    /// What, in words.
+    pub text: String,
+    /// Whether something is taken away.
+    pub removes: bool,
+}
+
+/// What came of one change.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// Which resource.
+    pub key: Key,
+    /// How it went.
+    pub result: OutcomeResult,
+    /// What it settles, if it went well.
+    pub settles: Vec<Reaction>,
+}
+
+/// A kind with its data.
+pub struct Lane<K: Kind> {
+    kind: K,
+    desired: Arc<Desired>,
+    prune: BTreeSet<Key>,
+    remembered: BTreeMap<Key, Remembered>,
+    observed: Observed<K::State>,
+    differences: Vec<Difference<K::Change>>,
+    /// Declared, and not remembered as converged under this spec.
+    unsettled: BTreeMap<Key, Digest>,
+}
+
+impl<K: Kind + Part> Lane<K> {
+    /// A lane with nothing desired yet.
+    pub fn new(kind: K) -> Self {
+        Lane {
+            kind,
+            desired: Arc::default(),
+            prune: BTreeSet::new(),
+            remembered: BTreeMap::new(),
+            observed: Observed::default(),
+            differences: Vec::new(),
+            unsettled: BTreeMap::new(),
+        }
+    }
+
+    fn want<'a>(&'a self, only: Option<&'a BTreeSet<Key>>) -> Want<'a, K::Spec> {
+        Want { specs: K::part(&self.desired), prune: &self.prune, only }
+    }
+
+    fn finding(&self, difference: &Difference<K::Change>) -> Finding {
+        let Difference { key, fields, changes, waiting } = difference;
+        let declared = K::part(&self.desired).get(key);
+        let action = |change: &K::Change| Action {
+            step: change.step(),
+            text: change.to_string(),
+            removes: change.removes(),
+        };
+        Finding {
+            resource: ResourceId::new(K::NAME, key.clone()),
+            fields: fields.clone(),
+            actions: changes.iter().map(action).collect(),
+            waiting: waiting.clone(),
+            declared: declared.map(|declared| declared.provenance.winner.clone()),
+            spec: declared.map(|declared| fingerprint::of(&declared.spec)),
+            remembered: self.remembered.get(key).cloned().unwrap_or_default(),
+            drift: declared.and_then(|declared| declared.drift),
+            prune: declared.is_some_and(|declared| declared.prune),
+            absent: matches!(self.observed.readings.get(key), Some(Reading::Absent)),
+        }
+    }
+
+    fn was_read(&self, key: &Key) -> bool {
+        !matches!(self.observed.readings.get(key), None | Some(Reading::Unknown(_)))
+    }
+}
+
+impl<K: Kind + Part> Stage for Lane<K> {
+    fn kind(&self) -> KindName {
+        K::NAME
+    }
+
+    fn adopt(&mut self, desired: &Arc<Desired>, memory: &dyn Memory) -> Vec<Key> {
+        self.desired = Arc::clone(desired);
+        let specs = K::part(&self.desired);
+        let known = memory.known(K::NAME);
+        let dropped = known.iter().filter(|(key, _)| !specs.contains_key(*key));
+        let (prune, give_up): (Vec<_>, Vec<_>) = dropped.partition(|(_, known)| known.prune && known.brought);
+        let give_up = give_up.into_iter().map(|(key, _)| key.clone()).collect();
+        self.prune = prune.into_iter().map(|(key, _)| key.clone()).collect();
+        self.unsettled = specs
+            .iter()
+            .map(|(key, declared)| (key, fingerprint::of(&declared.spec)))
+            .filter(|(key, digest)| known.get(*key).and_then(|known| known.converged) != Some(*digest))
+            .map(|(key, digest)| (key.clone(), digest))
+            .collect();
+        self.remembered = known;
+        self.observed = Observed::default();
+        self.differences.clear();
+        give_up
+    }
+
+    fn observe(&mut self, host: &Host, only: Option<&BTreeSet<Key>>) -> Result<(), String> {
+        let want = Want { specs: K::part(&self.desired), prune: &self.prune, only };
+        match self.kind.observe(host, &want) {
+            Ok(observed) => {
+                self.observed = observed;
+                Ok(())
+            }
+            Err(error) => {
+                self.observed = Observed::default();
+                Err(error.message)
+            }
+        }
+    }
+
+    fn compare(&mut self, only: Option<&BTreeSet<Key>>, cx: &DiffCx<'_>) -> Vec<Finding> {
+        self.differences = self.kind.diff(&self.want(only), &self.observed, cx);
+        self.differences.iter().map(|difference| self.finding(difference)).collect()
+    }
+
+    fn apply(&mut self, step: Step, cx: &mut ApplyCx<'_>, go: &mut dyn FnMut(&Key) -> bool) -> Vec<Applied> {
+        let specs = K::part(&self.desired);
+        let mut batch = Vec::new();
+        for difference in &self.differences {
+            if !difference.changes.iter().any(|change| change.step() == step) || !go(&difference.key) {
+                continue;
+            }
+            let of_step = difference.changes.iter().filter(|change| change.step() == step);
+            batch.extend(of_step.map(|change| Planned {
+                key: difference.key.clone(),
+                spec: specs.get(&difference.key).cloned(),
+                change: change.clone(),
+            }));
+        }
+        if batch.is_empty() {
+            return Vec::new();
+        }
+        let results = self.kind.apply(cx, &batch);
+        debug_assert_eq!(results.len(), batch.len(), "{} owes one result a change", K::NAME);
+        // A kind that answers too little has failed the rest, and says so.
+        let missing =
+            OutcomeResult::Failed { message: format!("{} gave no outcome for this change", K::NAME) };
+        let results = results.into_iter().chain(std::iter::repeat(missing));
+        batch
+            .into_iter()
+            .zip(results)
+            .map(|(planned, result)| Applied {
+                key: planned.key,
+                result,
+                settles: planned.change.settles().to_vec(),
+            })
+            .collect()
+    }
+
+    fn unknown(&self) -> Vec<(Key, String)> {
+        let readings = self.observed.readings.iter();
+        readings
+            .filter_map(|(key, reading)| match reading {
+                Reading::Unknown(why) => Some((key.clone(), why.clone())),
+                Reading::Present(_) | Reading::Absent => None,
+            })
+            .collect()
+    }
+
+    fn settled(&mut self, only: Option<&BTreeSet<Key>>) -> Vec<(Key, Digest, bool)> {
+        let specs = K::part(&self.desired);
+        let in_scope = |key: &Key| only.is_none_or(|only| only.contains(key));
+        let different: BTreeSet<&Key> = self.differences.iter().map(|difference| &difference.key).collect();
+        let settled: Vec<_> = self
+            .unsettled
+            .iter()
+            .filter(|(key, _)| in_scope(key) && self.was_read(key) && !different.contains(key))
+            .map(|(key, digest)| {
+                (key.clone(), *digest, specs.get(key).is_some_and(|declared| declared.prune))
+            })
+            .collect();
+        for (key, digest, prune) in &settled {
+            self.unsettled.remove(key);
+            let remembered = self.remembered.entry(key.clone()).or_default();
+            remembered.converged = Some(*digest);
+            remembered.prune = *prune;
+        }
+        settled
+    }
+
+    fn pruned(&mut self, only: Option<&BTreeSet<Key>>) -> Vec<Key> {
+        let in_scope = |key: &Key| only.is_none_or(|only| only.contains(key));
+        let absent = |key: &Key| matches!(self.observed.readings.get(key), Some(Reading::Absent));
+        let gone: Vec<Key> = self.prune.iter().filter(|key| in_scope(key) && absent(key)).cloned().collect();
+        for key in &gone {
+            self.prune.remove(key);
+        }
+        gone
+    }
+
+    fn declared(&self) -> usize {
+        K::part(&self.desired).len()
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        K::part(&self.desired).keys().cloned().collect()
+    }
+
+    fn watches(&self) -> Vec<Watch> {
+        if K::part(&self.desired).is_empty() {
+            return Vec::new();
+        }
+        K::watches(K::part(&self.desired))
+    }
+
+    fn inputs(&self) -> Inputs {
+        let mut inputs = Inputs::new();
+        for (key, declared) in K::part(&self.desired) {
+            for (reaction, input) in K::inputs(&declared.spec) {
+                let service = ResourceId::new(K::NAME, key.clone());
+                inputs.entry((service, reaction)).or_default().push(input);
+            }
+        }
+        inputs
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.observed.notes
+    }
+
+    fn fingerprint(&self) -> Vec<(Key, Digest)> {
+        let readings = self.observed.readings.iter();
+        readings
+            .filter_map(|(key, reading)| match reading {
+                Reading::Present(state) => Some((key.clone(), fingerprint::of(state))),
+                Reading::Absent | Reading::Unknown(_) => None,
+            })
+            .collect()
+    }
+
+    fn declare(&self, key: &Key) -> Option<String> {
+        match self.observed.readings.get(key)? {
+            Reading::Present(state) => Some(K::declare(key, state)),
+            Reading::Absent | Reading::Unknown(_) => None,
+        }
+    }
+
+    fn rest(&mut self) {
+        self.observed = Observed::default();
+        self.differences = Vec::new();
+    }
+}

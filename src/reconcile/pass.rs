@@ -1,0 +1,478 @@
+//! One pass, top to bottom.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::engine::Engine;
+use super::gate::{self, Gate, Judgement, Patience};
+use super::lane::{Finding, Stage};
+use super::memory::{Converged, DriftId, Intent, Memory, MemoryError, Resolution};
+use super::report::{PassReport, Seen};
+use super::scope::Scope;
+use crate::host::Host;
+use crate::host::counters::COUNTERS;
+use crate::keep::{Contents, Keep};
+use crate::kind::{ApplyCx, DiffCx};
+use crate::model::plan::Held;
+use crate::model::{
+    DriftMode, Key, KindName, Outcome, OutcomeResult, Plan, PlannedChange, ResourceId, ResourceStatus, Step,
+    Verdict,
+};
+
+/// Where a pass works.
+pub struct World<'a> {
+    /// The host.
+    pub host: &'a Host,
+    /// Contents the declaration wants laid down.
+    pub contents: &'a Contents,
+    /// Where what would be lost is kept.
+    pub keep: &'a Keep,
+}
+
+/// What a pass is asked to do.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What to look at.
+    pub scope: Scope,
+    /// How far to go.
+    pub purpose: Purpose,
+    /// The local settings' mode.
+    pub mode: DriftMode,
+    /// Whether waits are kept.
+    pub patience: Patience,
+    /// Whether a person approved of the removals of this revision.
+    pub removals: Removals,
+}
+
+/// How far a pass goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Up to the plan: nothing is changed and nothing is written down.
+    Plan,
+    /// All the way.
+    Apply,
+}
+
+/// Whether removals above the limit may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removals {
+    /// As the policy's limit says.
+    Limited,
+    /// A person approved of them.
+    Approved,
+}
+
+/// What was found of one resource and what is done about it.
+struct Case {
+    finding: Finding,
+    verdict: Verdict,
+    held: Option<Held>,
+    result: Option<OutcomeResult>,
+    took: Option<Duration>,
+    number: Option<DriftId>,
+}
+
+/// What is as declared, and what is gone as asked: written down at the end of the pass.
+#[derive(Default)]
+struct Settled {
+    converged: Vec<Converged>,
+    forgotten: Vec<ResourceId>,
+}
+
+/// Runs one pass: observe, diff, plan, apply, verify.
+pub fn pass(engine: &mut Engine, world: &World<'_>, order: &Order, memory: &mut dyn Memory) -> PassReport {
+    let started = world.host.clock.since_boot();
+    let work = COUNTERS.read();
+    let scope = engine.widen(&order.scope);
+    engine.attempts.forgive(started);
+
+    let mut report = PassReport::default();
+    let mut settled = Settled::default();
+    let mut cases = survey(engine, world, &scope, order, memory, &mut settled, &mut report);
+    hold_removals_above_limit(&mut cases, engine.desired.policy.removal_limit, order.removals);
+    report.plan = plan(engine, &cases);
+
+    if order.purpose == Purpose::Apply {
+        let done = write_down(engine, &mut cases, memory).and_then(|()| {
+            apply(engine, world, &mut cases, memory, &mut report)?;
+            verify(engine, world, &mut cases, started, &mut settled, &mut report);
+            conclude(engine, &cases, &scope, settled, memory, &report)
+        });
+        report.record_fault = done.err().map(|fault| fault.to_string());
+    }
+    report.next_due = cases.iter().filter_map(|case| engine.due(&case.finding.resource, started)).min();
+    report.findings = cases.into_iter().map(Case::into_seen).collect();
+    engine.lanes.iter_mut().for_each(|lane| lane.rest());
+    report.work = COUNTERS.read().since(work);
+    report.duration = world.host.clock.since_boot().saturating_sub(started);
+    report
+}
+
+/// Observes and compares lane by lane, and judges each finding at once: what a later kind reacts to is only
+/// what an earlier kind will really change.
+fn survey(
+    engine: &mut Engine,
+    world: &World<'_>,
+    scope: &Scope,
+    order: &Order,
+    memory: &dyn Memory,
+    settled: &mut Settled,
+    report: &mut PassReport,
+) -> Vec<Case> {
+    let suspended = |id: &ResourceId| memory.suspended(id);
+    let gate = Gate {
+        local: order.mode,
+        policy: &engine.desired.policy,
+        attempts: &engine.attempts,
+        suspended: &suspended,
+        now: world.host.clock.since_boot(),
+        patience: order.patience,
+    };
+    let mut changing = BTreeSet::new();
+    let mut cases = Vec::new();
+    for lane in &mut engine.lanes {
+        let Some(only) = scope.of_kind(lane.kind()) else { continue };
+        if let Err(why) = lane.observe(world.host, only) {
+            report.blind.push((lane.kind(), why));
+            continue;
+        }
+        report.unknown.extend(lane.unknown().into_iter().map(|(key, why)| (lane.kind(), key, why)));
+        report.notes.extend_from_slice(lane.notes());
+        let levels = engine.ledger.view(&changing);
+        let findings = lane.compare(only, &DiffCx { levels: &levels });
+        if order.purpose == Purpose::Apply {
+            settled.take(lane.as_mut(), only);
+        }
+        for finding in findings {
+            let verdict = gate::verdict(&finding, &engine.attempts);
+            let held = match gate.judge(&finding) {
+                Judgement::Go => None,
+                Judgement::Held(held) => Some(held),
+                Judgement::Ignored => continue,
+            };
+            // Under a host-wide `warn` nothing is changed, but the plan shows all that would follow.
+            if held.is_none() || (held == Some(Held::Warn) && order.mode <= DriftMode::Warn) {
+                changing.insert(finding.resource.clone());
+            }
+            cases.push(Case { finding, verdict, held, result: None, took: None, number: None });
+        }
+    }
+    cases
+}
+
+/// A commit that takes away more than the limit waits for a person, with all its removals.
+fn hold_removals_above_limit(cases: &mut [Case], limit: u32, removals: Removals) {
+    let removes =
+        |case: &Case| case.held.is_none() && case.finding.actions.iter().any(|action| action.removes);
+    let count = cases.iter().filter(|case| removes(case)).count();
+    if removals == Removals::Approved || count <= limit as usize {
+        return;
+    }
+    let why = format!(
+        "{count} resources would be removed and the limit is {limit}; `agentctl plan` shows them, \
+         `agentctl approve COMMIT` lets them go"
+    );
+    for case in cases.iter_mut().filter(|case| removes(case)) {
+        case.held = Some(Held::RemovalLimit(why.clone()));
+    }
+}
+
+fn plan(engine: &Engine, cases: &[Case]) -> Plan {
+    let mut changes: Vec<PlannedChange> = cases.iter().flat_map(Case::planned).collect();
+    changes.sort_by_key(|change| change.step); // stable: within a step the kind's own order stays
+    Plan { commit: engine.desired.revision.as_ref().map(|revision| revision.commit.clone()), changes }
+}
+
+/// Intents are on disk before the first change. What is only seen is written down once, while it lasts.
+fn write_down(engine: &mut Engine, cases: &mut [Case], memory: &mut dyn Memory) -> Result<(), MemoryError> {
+    let mut fresh = Vec::new();
+    for case in cases {
+        case.number = engine.open.get(&case.finding.resource).copied();
+        if case.held.is_none() || case.number.is_none() {
+            fresh.push(case);
+        }
+    }
+    if fresh.is_empty() {
+        return Ok(());
+    }
+    let intents: Vec<Intent> = fresh.iter().map(|case| case.intent()).collect();
+    let numbers = memory.note(&intents)?;
+    engine.ledger.grow(intents.iter().filter(|intent| intent.applies).map(|intent| &intent.resource));
+    let mut retried = Vec::new();
+    for (case, number) in fresh.into_iter().zip(numbers) {
+        retried.extend(case.number.replace(number).map(|before| (before, Resolution::Retried)));
+        engine.open.insert(case.finding.resource.clone(), number);
+    }
+    if retried.is_empty() { Ok(()) } else { memory.resolve(&retried) }
+}
+
+/// Step by step, kind by kind. Independent resources go on when one fails; what depends on it waits.
+fn apply(
+    engine: &mut Engine,
+    world: &World<'_>,
+    cases: &mut [Case],
+    memory: &mut dyn Memory,
+    report: &mut PassReport,
+) -> Result<(), MemoryError> {
+    let going = cases.iter().enumerate().filter(|(_, case)| case.held.is_none());
+    let index: BTreeMap<ResourceId, usize> =
+        going.map(|(at, case)| (case.finding.resource.clone(), at)).collect();
+    if index.is_empty() {
+        return Ok(());
+    }
+    let now = world.host.clock.since_boot();
+    index.keys().for_each(|id| engine.attempts.made(id, now));
+    let mut cx = ApplyCx { host: world.host, contents: world.contents, keep: world.keep };
+    for step in Step::ALL {
+        for lane in &mut engine.lanes {
+            let kind = lane.kind();
+            let mut owed = Vec::new();
+            let mut go = |key: &Key| {
+                let id = ResourceId::new(kind, key.clone());
+                let Some(at) = index.get(&id) else { return false };
+                if cases[*at].has_stopped() {
+                    return false;
+                }
+                let incomplete = engine.ledger.inputs(&id).find(|input| !is_complete(cases, input));
+                match incomplete {
+                    Some(input) if step == Step::Reactions => {
+                        owed.push((*at, format!("{input}, which is not as declared yet")));
+                        false
+                    }
+                    Some(_) | None => true,
+                }
+            };
+            let applied = lane.apply(step, &mut cx, &mut go);
+            for (at, message) in owed {
+                cases[at].result = Some(OutcomeResult::Waiting { message });
+            }
+            for one in applied {
+                let id = ResourceId::new(kind, one.key);
+                if one.result == OutcomeResult::Done && !one.settles.is_empty() {
+                    // If this is not remembered, the reaction happens once more: harmless, and told.
+                    memory.see(&engine.ledger.settle(&id, &one.settles))?;
+                }
+                if let Some(case) = index.get(&id).map(|at| &mut cases[*at])
+                    && !case.has_stopped()
+                {
+                    case.result = Some(one.result.clone());
+                }
+                report.outcomes.push(Outcome { resource: id, result: one.result });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An input is complete unless it differs and was not put right in this pass.
+fn is_complete(cases: &[Case], input: &ResourceId) -> bool {
+    let case = cases.iter().find(|case| case.finding.resource == *input);
+    case.is_none_or(|case| case.result == Some(OutcomeResult::Done))
+}
+
+/// Observes and compares what was changed once more: there is no second notion of equality. Looks at what
+/// waited, too: it may be able to go on.
+fn verify(
+    engine: &mut Engine,
+    world: &World<'_>,
+    cases: &mut [Case],
+    started: Duration,
+    settled: &mut Settled,
+    report: &mut PassReport,
+) {
+    let touched = touched(cases);
+    let nothing_changes = BTreeSet::new();
+    for lane in &mut engine.lanes {
+        let Some(keys) = touched.get(&lane.kind()) else { continue };
+        if let Err(why) = lane.observe(world.host, Some(keys)) {
+            report.blind.push((lane.kind(), why));
+            continue;
+        }
+        let levels = engine.ledger.view(&nothing_changes);
+        let residual = lane.compare(Some(keys), &DiffCx { levels: &levels });
+        settled.take(lane.as_mut(), Some(keys));
+        let took = world.host.clock.since_boot().saturating_sub(started);
+        let of_kind = cases.iter_mut().filter(|case| case.finding.resource.kind == lane.kind());
+        for case in of_kind.filter(|case| keys.contains(&case.finding.resource.key)) {
+            let left = residual.iter().find(|left| left.resource == case.finding.resource);
+            match (&case.result, left) {
+                (Some(OutcomeResult::Done), None) => case.took = Some(took),
+                (Some(OutcomeResult::Done), Some(left)) if case.shows_only_new(left) => {
+                    let message = "differences that showed only after its first changes".to_owned();
+                    case.result = Some(OutcomeResult::Waiting { message });
+                }
+                (Some(OutcomeResult::Done), Some(left)) => {
+                    case.verdict = Verdict::NotConverging;
+                    case.finding.fields.clone_from(&left.fields);
+                    engine.attempts.in_vain(&case.finding.resource);
+                }
+                // It waited for something that is there now.
+                (None, left) if left.is_none_or(|left| left.waiting.is_none()) => report.again = true,
+                (None | Some(OutcomeResult::Waiting { .. } | OutcomeResult::Failed { .. }), _) => {}
+            }
+        }
+    }
+}
+
+fn touched(cases: &[Case]) -> BTreeMap<KindName, BTreeSet<Key>> {
+    let changed_something = cases.iter().any(|case| case.result == Some(OutcomeResult::Done));
+    let mut touched: BTreeMap<KindName, BTreeSet<Key>> = BTreeMap::new();
+    for case in cases {
+        let waited = changed_something && matches!(case.held, Some(Held::Waiting(_)));
+        if case.result.is_some() || waited {
+            let ResourceId { kind, key } = case.finding.resource.clone();
+            touched.entry(kind).or_default().insert(key);
+        }
+    }
+    touched
+}
+
+/// Writes down what became of everything in scope.
+fn conclude(
+    engine: &mut Engine,
+    cases: &[Case],
+    scope: &Scope,
+    settled: Settled,
+    memory: &mut dyn Memory,
+    report: &PassReport,
+) -> Result<(), MemoryError> {
+    let differing: BTreeMap<&ResourceId, &Case> =
+        cases.iter().map(|case| (&case.finding.resource, case)).collect();
+    let mut resolutions = Vec::new();
+    let mut still_open = BTreeMap::new();
+    for (id, number) in &engine.open {
+        let resolution = match differing.get(id) {
+            Some(case) => case.resolution(),
+            None if scope.contains(id) && !report.is_unread(id) => Some(Resolution::Gone),
+            None => None,
+        };
+        if !matches!(resolution, Some(Resolution::Right | Resolution::Gone)) {
+            still_open.insert(id.clone(), *number);
+        }
+        resolutions.extend(resolution.map(|resolution| (*number, resolution)));
+    }
+    if !resolutions.is_empty() {
+        memory.resolve(&resolutions)?;
+    }
+    engine.open = still_open;
+    if !settled.converged.is_empty() {
+        memory.converged(&settled.converged)?;
+    }
+    if !settled.forgotten.is_empty() {
+        memory.forget(&settled.forgotten)?;
+    }
+    Ok(())
+}
+
+impl Settled {
+    fn take(&mut self, lane: &mut dyn Stage, only: Option<&BTreeSet<Key>>) {
+        let kind = lane.kind();
+        let id = |key| ResourceId::new(kind, key);
+        let rows = lane.settled(only).into_iter();
+        self.converged.extend(rows.map(|(key, spec, prune)| Converged { resource: id(key), spec, prune }));
+        self.forgotten.extend(lane.pruned(only).into_iter().map(id));
+    }
+}
+
+impl Case {
+    fn action(&self) -> String {
+        let texts: Vec<&str> = self.finding.actions.iter().map(|action| action.text.as_str()).collect();
+        texts.join(", ")
+    }
+
+    fn planned(&self) -> Vec<PlannedChange> {
+        let change = |step, action: &str, removes| PlannedChange {
+            resource: self.finding.resource.clone(),
+            step,
+            verdict: self.verdict,
+            action: action.to_owned(),
+            fields: self.finding.fields.clone(),
+            removes,
+            declared: self.finding.declared.clone(),
+            held: self.held.clone(),
+        };
+        if self.finding.actions.is_empty() {
+            return vec![change(Step::Reactions, "wait", false)];
+        }
+        self.finding.actions.iter().map(|action| change(action.step, &action.text, action.removes)).collect()
+    }
+
+    fn intent(&self) -> Intent {
+        Intent {
+            resource: self.finding.resource.clone(),
+            verdict: self.verdict,
+            fields: self.finding.fields.clone(),
+            action: self.action(),
+            applies: self.held.is_none(),
+            creates: self.finding.absent && self.finding.actions.iter().any(|action| !action.removes),
+            prune: self.finding.prune,
+            declared: self.finding.declared.clone(),
+        }
+    }
+
+    /// Whether an earlier change of this resource stopped the later ones.
+    const fn has_stopped(&self) -> bool {
+        matches!(self.result, Some(OutcomeResult::Waiting { .. } | OutcomeResult::Failed { .. }))
+    }
+
+    /// Whether what is left after the changes is something that did not show before them.
+    fn shows_only_new(&self, left: &Finding) -> bool {
+        left.fields.iter().all(|field| !self.finding.fields.iter().any(|before| before.field == field.field))
+    }
+
+    fn resolution(&self) -> Option<Resolution> {
+        match (&self.result, self.verdict) {
+            (None, _) => None,
+            (Some(OutcomeResult::Done), Verdict::NotConverging) if self.took.is_none() => {
+                Some(Resolution::NotConverging)
+            }
+            (Some(OutcomeResult::Done), _) => Some(Resolution::Right),
+            (Some(result), _) => Some(Resolution::Tried(result.clone())),
+        }
+    }
+
+    fn status(&self) -> ResourceStatus {
+        match (&self.result, &self.held) {
+            (Some(OutcomeResult::Done), _) => match (self.verdict, self.took) {
+                (Verdict::Behind, Some(_)) => ResourceStatus::Synced,
+                (Verdict::Drifted | Verdict::NotConverging, Some(_)) => ResourceStatus::Corrected,
+                (Verdict::Behind | Verdict::Drifted | Verdict::NotConverging, None) => {
+                    ResourceStatus::NotConverging
+                }
+            },
+            (Some(OutcomeResult::Failed { .. }), _) => ResourceStatus::Failed,
+            (Some(OutcomeResult::Waiting { .. }), _) | (None, Some(Held::Waiting(_))) => {
+                ResourceStatus::Waiting
+            }
+            (None, Some(Held::Suspended(_))) => ResourceStatus::Suspended,
+            (None, _) => match self.verdict {
+                Verdict::Drifted => ResourceStatus::Drifted,
+                Verdict::Behind => ResourceStatus::Behind,
+                Verdict::NotConverging => ResourceStatus::NotConverging,
+            },
+        }
+    }
+
+    fn message(&self) -> Option<String> {
+        match (&self.result, &self.held) {
+            (Some(OutcomeResult::Failed { message }), _) => Some(message.clone()),
+            (Some(OutcomeResult::Waiting { message }), _) => Some(format!("waiting for {message}")),
+            (Some(OutcomeResult::Done), _) => None,
+            (None, held) => held.as_ref().map(ToString::to_string),
+        }
+    }
+
+    fn into_seen(self) -> Seen {
+        Seen {
+            status: self.status(),
+            verdict: self.verdict,
+            action: self.action(),
+            message: self.message(),
+            took: self.took,
+            drift: self.number,
+            fields: self.finding.fields,
+            declared: self.finding.declared,
+            resource: self.finding.resource,
+        }
+    }
+}

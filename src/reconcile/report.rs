@@ -1,0 +1,80 @@
+//! What a pass found and did.
+
+use std::time::Duration;
+
+use crate::host::counters::Counts;
+use crate::model::{FieldDiff, Key, KindName, Outcome, Place, Plan, ResourceId, ResourceStatus, Verdict};
+
+/// What a pass found and did.
+#[derive(Clone, Debug, Default)]
+pub struct PassReport {
+    /// What was decided.
+    pub plan: Plan,
+    /// What came of the changes that were made.
+    pub outcomes: Vec<Outcome>,
+    /// Every resource in scope that was not simply as declared.
+    pub findings: Vec<Seen>,
+    /// Kinds of which nothing could be read, and why.
+    pub blind: Vec<(KindName, String)>,
+    /// Single resources that could not be read, and why.
+    pub unknown: Vec<(KindName, Key, String)>,
+    /// What a person should know and no resource stands for.
+    pub notes: Vec<String>,
+    /// How long it took.
+    pub duration: Duration,
+    /// The work it did.
+    pub work: Counts,
+    /// Something that waited can go on now: pass again at once.
+    pub again: bool,
+    /// When the next held attempt is due, on the boot-time clock.
+    pub next_due: Option<Duration>,
+    /// The record could not be written: why, and what to do. Nothing was changed then.
+    pub record_fault: Option<String>,
+}
+
+/// One resource that differed, and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// Which.
+    pub resource: ResourceId,
+    /// How it stands now.
+    pub status: ResourceStatus,
+    /// Why it differed.
+    pub verdict: Verdict,
+    /// What differed.
+    pub fields: Vec<FieldDiff>,
+    /// What was or would be done.
+    pub action: String,
+    /// What to tell a person.
+    pub message: Option<String>,
+    /// Where it is declared.
+    pub declared: Option<Place>,
+    /// From the start of the pass until it was verified.
+    pub took: Option<Duration>,
+    /// Its number in the record.
+    pub drift: Option<u64>,
+}
+
+impl PassReport {
+    /// Whether a resource could not be read.
+    pub fn is_unread(&self, id: &ResourceId) -> bool {
+        self.blind.iter().any(|(kind, _)| *kind == id.kind)
+            || self.unknown.iter().any(|(kind, key, _)| *kind == id.kind && *key == id.key)
+    }
+
+    /// How many changes were made without failing.
+    pub fn changed(&self) -> usize {
+        self.findings
+            .iter()
+            .filter(|seen| matches!(seen.status, ResourceStatus::Corrected | ResourceStatus::Synced))
+            .count()
+    }
+
+    /// How many resources failed or do not converge.
+    pub fn failed(&self) -> usize {
+        self.findings
+            .iter()
+            .filter(|seen| matches!(seen.status, ResourceStatus::Failed | ResourceStatus::NotConverging))
+            .count()
+    }
+}
