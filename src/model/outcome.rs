@@ -47,3 +47,15 @@ pub enum OutcomeResult {
         message: String,
     },
 }
+
+impl OutcomeResult {
+    /// Splits off the note of a change that is done.
+    pub fn into_noted(self) -> (OutcomeResult, Option<String>) {
+        match self {
+            OutcomeResult::DoneNoting { note } => (OutcomeResult::Done, Some(note)),
+            other @ (OutcomeResult::Done | OutcomeResult::Waiting { .. } | OutcomeResult::Failed { .. }) => {
+                (other, None)
+            }
+        }
+    }
+}

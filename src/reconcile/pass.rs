@@ -11,6 +11,7 @@ use super::report::{PassReport, Seen};
 use super::scope::Scope;
 use crate::host::Host;
 use crate::host::counters::COUNTERS;
+use crate::host::units::UnitName;
 use crate::keep::{Contents, Keep};
 use crate::kind::{ApplyCx, DiffCx};
 use crate::model::plan::Held;
@@ -70,6 +71,7 @@ struct Case {
     result: Option<OutcomeResult>,
     took: Option<Duration>,
     number: Option<DriftId>,
+    note: Option<String>,
 }
 
 /// What is as declared, and what is gone as asked: written down at the end of the pass.
@@ -154,7 +156,7 @@ fn survey(
             if held.is_none() || (held == Some(Held::Warn) && order.mode <= DriftMode::Warn) {
                 changing.insert(finding.resource.clone());
             }
-            cases.push(Case { finding, verdict, held, result: None, took: None, number: None });
+            cases.push(Case { finding, verdict, held, result: None, took: None, number: None, note: None });
         }
     }
     cases
@@ -222,7 +224,9 @@ fn apply(
     }
     let now = world.host.clock.since_boot();
     index.keys().for_each(|id| engine.attempts.made(id, now));
-    let mut cx = ApplyCx { host: world.host, contents: world.contents, keep: world.keep };
+    let hold_units = units_to_hold(cases);
+    let mut cx =
+        ApplyCx { host: world.host, contents: world.contents, keep: world.keep, hold_units: &hold_units };
     for step in Step::ALL {
         for lane in &mut engine.lanes {
             let kind = lane.kind();
@@ -248,20 +252,28 @@ fn apply(
             }
             for one in applied {
                 let id = ResourceId::new(kind, one.key);
-                if one.result == OutcomeResult::Done && !one.settles.is_empty() {
+                let (result, note) = one.result.into_noted();
+                if result == OutcomeResult::Done && !one.settles.is_empty() {
                     // If this is not remembered, the reaction happens once more: harmless, and told.
                     memory.see(&engine.ledger.settle(&id, &one.settles))?;
                 }
                 if let Some(case) = index.get(&id).map(|at| &mut cases[*at])
                     && !case.has_stopped()
                 {
-                    case.result = Some(one.result.clone());
+                    case.result = Some(result.clone());
+                    case.note = note.or(case.note.take());
                 }
-                report.outcomes.push(Outcome { resource: id, result: one.result });
+                report.outcomes.push(Outcome { resource: id, result });
             }
         }
     }
     Ok(())
+}
+
+/// Units that a package's own scripts must not start: their declared state is not reached yet.
+fn units_to_hold(cases: &[Case]) -> Vec<UnitName> {
+    let services = cases.iter().filter(|case| case.finding.resource.kind == KindName::Service);
+    services.filter_map(|case| case.finding.resource.key.as_str().parse().ok()).collect()
 }
 
 /// An input is complete unless it differs and was not put right in this pass.
@@ -308,7 +320,15 @@ fn verify(
                 }
                 // It waited for something that is there now.
                 (None, left) if left.is_none_or(|left| left.waiting.is_none()) => report.again = true,
-                (None | Some(OutcomeResult::Waiting { .. } | OutcomeResult::Failed { .. }), _) => {}
+                (
+                    None
+                    | Some(
+                        OutcomeResult::Waiting { .. }
+                        | OutcomeResult::Failed { .. }
+                        | OutcomeResult::DoneNoting { .. },
+                    ),
+                    _,
+                ) => {}
             }
         }
     }
@@ -433,13 +453,15 @@ impl Case {
 
     fn status(&self) -> ResourceStatus {
         match (&self.result, &self.held) {
-            (Some(OutcomeResult::Done), _) => match (self.verdict, self.took) {
-                (Verdict::Behind, Some(_)) => ResourceStatus::Synced,
-                (Verdict::Drifted | Verdict::NotConverging, Some(_)) => ResourceStatus::Corrected,
-                (Verdict::Behind | Verdict::Drifted | Verdict::NotConverging, None) => {
-                    ResourceStatus::NotConverging
+            (Some(OutcomeResult::Done | OutcomeResult::DoneNoting { .. }), _) => {
+                match (self.verdict, self.took) {
+                    (Verdict::Behind, Some(_)) => ResourceStatus::Synced,
+                    (Verdict::Drifted | Verdict::NotConverging, Some(_)) => ResourceStatus::Corrected,
+                    (Verdict::Behind | Verdict::Drifted | Verdict::NotConverging, None) => {
+                        ResourceStatus::NotConverging
+                    }
                 }
-            },
+            }
             (Some(OutcomeResult::Failed { .. }), _) => ResourceStatus::Failed,
             (Some(OutcomeResult::Waiting { .. }), _) | (None, Some(Held::Waiting(_))) => {
                 ResourceStatus::Waiting
@@ -457,7 +479,7 @@ impl Case {
         match (&self.result, &self.held) {
             (Some(OutcomeResult::Failed { message }), _) => Some(message.clone()),
             (Some(OutcomeResult::Waiting { message }), _) => Some(format!("waiting for {message}")),
-            (Some(OutcomeResult::Done), _) => None,
+            (Some(OutcomeResult::Done | OutcomeResult::DoneNoting { .. }), _) => self.note.clone(),
             (None, held) => held.as_ref().map(ToString::to_string),
         }
     }
