@@ -6,6 +6,7 @@
 //! or the simulation can hand them another one.
 
 pub mod accounts;
+mod apart;
 pub mod clock;
 pub mod counters;
 pub mod files;

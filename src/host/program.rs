@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::apart;
 use super::counters::COUNTERS;
 
 /// The search path a program sees. We never search it ourselves: programs are named absolutely.
@@ -103,6 +104,12 @@ pub enum ProgramError {
         /// The limit.
         limit: Duration,
     },
+    /// Programs could not be set apart from the host.
+    #[error("could not set programs apart from this host: {obstacle}")]
+    Apart {
+        /// What could not be done, and why.
+        obstacle: String,
+    },
     /// Talking to it failed.
     #[error("lost contact with {program}")]
     Contact {
@@ -114,10 +121,26 @@ pub enum ProgramError {
     },
 }
 
+/// Which files programs that are run apart may open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// As any other program.
+    All,
+    /// Programs, libraries and the tables of names they read (`/etc/protocols` and the like); enforced by the
+    /// kernel (Landlock), or the work is not begun. For input that is not to be trusted yet.
+    Libraries,
+}
+
+/// Work with several programs, one after another; what they said decides what is run next.
+pub type Work<'a> = dyn FnMut(&dyn Programs) + Send + 'a;
+
 /// Runs programs.
 pub trait Programs: Send + Sync {
     /// Runs one to its end. An exit code other than 0 is no error here: the caller knows what it means.
     fn run(&self, run: &Run) -> Result<Finished, ProgramError>;
+
+    /// Does `work` with programs that share one empty network namespace, gone when the work ends.
+    fn apart(&self, files: Files, work: &mut Work<'_>) -> Result<(), ProgramError>;
 }
 
 /// Runs real programs.
@@ -128,6 +151,10 @@ impl Programs for SystemPrograms {
         let child =
             spawn(run).map_err(|source| ProgramError::Start { program: run.program.clone(), source })?;
         wait(run, child)
+    }
+
+    fn apart(&self, files: Files, work: &mut Work<'_>) -> Result<(), ProgramError> {
+        apart::apart(files, work)
     }
 }
 
@@ -250,6 +277,11 @@ impl Programs for FakePrograms {
     fn run(&self, run: &Run) -> Result<Finished, ProgramError> {
         self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(run.clone());
         (self.answer)(run)
+    }
+
+    fn apart(&self, _files: Files, work: &mut Work<'_>) -> Result<(), ProgramError> {
+        work(self);
+        Ok(())
     }
 }
 
