@@ -6,3 +6,4 @@ pub mod kind;
 pub mod model;
 pub mod reconcile;
 pub mod status;
+pub mod source;

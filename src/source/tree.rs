@@ -1,0 +1,426 @@
+//! The files of one commit, or of a plain folder, as a sorted list; each read on demand.
+//!
+//! Policy. Names that could hurt or mislead (`..`, `.git` in any disguise, control characters, bytes that are not UTF-8,
+//! two paths that differ only in case) refuse the whole tree, all faults at once. Symlinks, submodules and special files are
+//! listed and refused only when they are read: a fleet repository may well keep a link among its documents. Nothing outside
+//! the subfolder is looked at.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use gix::ObjectId;
+use gix::objs::tree::EntryKind as Mode;
+use gix::objs::{Kind, TreeRefIter};
+
+use super::directory::Directory;
+use super::error::StoreError;
+use super::id::BlobId;
+use super::objects::{Objects, damaged};
+
+/// How much a tree may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeCaps {
+    /// Files, links and submodules.
+    pub entries: usize,
+    /// Folders within folders.
+    pub depth: usize,
+    /// Bytes of a path.
+    pub path_bytes: usize,
+    /// Bytes of one file, when it is read.
+    pub file_bytes: u64,
+    /// Bytes of all regular files.
+    pub total_bytes: u64,
+}
+
+/// One thing in a tree that is not a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Path below the subfolder, with `/`; free of `..`, control characters and other traps.
+    pub path: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Bytes of a regular file; 0 for the rest.
+    pub size: u64,
+    /// The blob, if the tree comes from a commit.
+    pub blob: Option<BlobId>,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A regular file that may be executed.
+    Executable,
+    /// A symbolic link; never followed.
+    Symlink,
+    /// A submodule; never fetched.
+    Submodule,
+    /// A socket, FIFO or device in a plain folder.
+    Special,
+}
+
+/// The files of a commit below its subfolder, or of a folder.
+pub struct Tree<'a> {
+    entries: Vec<Entry>,
+    source: Source<'a>,
+    file_bytes: u64,
+}
+
+enum Source<'a> {
+    Objects(&'a Objects, Vec<ObjectId>),
+    Directory(Directory),
+}
+
+/// Why a tree, or a file in it, can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// The subfolder is not in the commit, or is a file.
+    #[error("the repository has no folder `{0}`; correct the path in the settings of the source")]
+    NoSubfolder(String),
+    /// Entries that are refused.
+    #[error("the repository holds entries that are refused: {}", list(.0))]
+    Refused(Vec<TreeFault>),
+    /// There is no such file.
+    #[error("there is no file `{0}` in the repository")]
+    NoFile(String),
+    /// A link, submodule or special file was to be read.
+    #[error("`{path}` is a {kind}, which is not read: put a regular file there")]
+    NotAFile {
+        /// The path.
+        path: String,
+        /// What it is.
+        kind: EntryKind,
+    },
+    /// A file is larger than may be read.
+    #[error("`{path}` has {size} bytes, {cap} are allowed")]
+    TooLarge {
+        /// The path.
+        path: String,
+        /// Its size in bytes.
+        size: u64,
+        /// The cap in bytes.
+        cap: u64,
+    },
+    /// A plain folder could not be read.
+    #[error("cannot read `{path}`")]
+    Io {
+        /// The path below the folder.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The store is damaged.
+    #[error("cannot read the repository's objects")]
+    Store(#[from] StoreError),
+}
+
+/// One refused entry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TreeFault {
+    /// A name that git or a file system may take for something else.
+    #[error("`{path}`: a name that is refused everywhere (`.`, `..`, `.git` in any spelling, `/`)")]
+    Dangerous {
+        /// The path, escaped.
+        path: String,
+    },
+    /// Bytes that are no text.
+    #[error("`{path}`: the name is not valid UTF-8")]
+    NotUtf8 {
+        /// The path, escaped.
+        path: String,
+    },
+    /// A newline, an escape, or a character that turns the direction of text.
+    #[error("`{path}`: the name holds a control character")]
+    Control {
+        /// The path, escaped.
+        path: String,
+    },
+    /// Two names that are one to a person, and on some systems.
+    #[error("`{path}` and `{other}` differ only in case")]
+    SameButCase {
+        /// One of them.
+        path: String,
+        /// The other.
+        other: String,
+    },
+    /// Longer than the cap.
+    #[error("`{path}`: the path is longer than {cap} bytes")]
+    LongPath {
+        /// Its beginning, escaped.
+        path: String,
+        /// The cap.
+        cap: usize,
+    },
+    /// Deeper than the cap.
+    #[error("`{path}`: more than {cap} folders within each other")]
+    Deep {
+        /// The path, escaped.
+        path: String,
+        /// The cap.
+        cap: usize,
+    },
+    /// More entries than the cap.
+    #[error("more than {cap} files")]
+    ManyEntries {
+        /// The cap.
+        cap: usize,
+    },
+    /// More bytes than the cap.
+    #[error("more than {cap} bytes in all files together")]
+    ManyBytes {
+        /// The cap.
+        cap: u64,
+    },
+}
+
+/// Faults reported at once; more are noise.
+const MOST_FAULTS: usize = 50;
+
+impl Default for TreeCaps {
+    fn default() -> TreeCaps {
+        TreeCaps { entries: 50_000, depth: 32, path_bytes: 1024, file_bytes: 8 << 20, total_bytes: 256 << 20 }
+    }
+}
+
+impl Tree<'static> {
+    /// The files of a plain folder, by the same rules. A `.git` at its top is left out, so a work tree may be given.
+    pub fn from_directory(path: &std::path::Path, caps: &TreeCaps) -> Result<Tree<'static>, TreeError> {
+        let (directory, collected) = Directory::list(path, caps)?;
+        let (entries, _) = collected.finish()?;
+        Ok(Tree { entries, source: Source::Directory(directory), file_bytes: caps.file_bytes })
+    }
+}
+
+impl Tree<'_> {
+    /// Everything in it, sorted by path.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry at exactly that path.
+    pub fn find(&self, path: &str) -> Option<&Entry> {
+        self.position(path).map(|at| &self.entries[at])
+    }
+
+    /// Everything below a folder, such as `hosts`.
+    pub fn below(&self, folder: &str) -> impl Iterator<Item = &Entry> {
+        let prefix = format!("{}/", folder.trim_end_matches('/'));
+        let start = self.entries.partition_point(|entry| entry.path.as_str() < prefix.as_str());
+        self.entries[start..].iter().take_while(move |entry| entry.path.starts_with(&prefix))
+    }
+
+    /// The content of a regular file.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>, TreeError> {
+        let at = self.position(path).ok_or_else(|| TreeError::NoFile(escaped(path)))?;
+        let entry = &self.entries[at];
+        match entry.kind {
+            EntryKind::File | EntryKind::Executable => {}
+            kind @ (EntryKind::Symlink | EntryKind::Submodule | EntryKind::Special) => {
+                return Err(TreeError::NotAFile { path: entry.path.clone(), kind });
+            }
+        }
+        if entry.size > self.file_bytes {
+            let (path, size, cap) = (entry.path.clone(), entry.size, self.file_bytes);
+            return Err(TreeError::TooLarge { path, size, cap });
+        }
+        match &self.source {
+            Source::Objects(objects, ids) => Ok(objects.read(ids[at], Kind::Blob)?),
+            Source::Directory(directory) => directory.read(&entry.path, self.file_bytes),
+        }
+    }
+
+    fn position(&self, path: &str) -> Option<usize> {
+        self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok()
+    }
+}
+
+impl<'a> Tree<'a> {
+    pub(crate) fn from_objects(
+        objects: &'a Objects,
+        root: ObjectId,
+        subfolder: Option<&str>,
+        caps: &TreeCaps,
+    ) -> Result<Tree<'a>, TreeError> {
+        let top = match subfolder {
+            Some(folder) => descend(objects, root, folder)?,
+            None => root,
+        };
+        let mut collector = Collector::new(caps.clone());
+        walk(objects, top, &mut collector)?;
+        let (entries, ids) = collector.finish()?;
+        let ids = ids.into_iter().flatten().collect();
+        Ok(Tree { entries, source: Source::Objects(objects, ids), file_bytes: caps.file_bytes })
+    }
+}
+
+impl fmt::Display for EntryKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EntryKind::File => "file",
+            EntryKind::Executable => "executable file",
+            EntryKind::Symlink => "symbolic link",
+            EntryKind::Submodule => "submodule",
+            EntryKind::Special => "socket, FIFO or device",
+        })
+    }
+}
+
+fn list(faults: &[TreeFault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn escaped(path: &str) -> String {
+    path.escape_debug().take(300).collect()
+}
+
+fn descend(objects: &Objects, root: ObjectId, folder: &str) -> Result<ObjectId, TreeError> {
+    let missing = || TreeError::NoSubfolder(escaped(folder));
+    let mut at = root;
+    for name in folder.split('/').filter(|name| !name.is_empty() && *name != ".") {
+        let bytes = objects.read(at, Kind::Tree)?;
+        let mut found = None;
+        for entry in TreeRefIter::from_bytes(&bytes, gix::hash::Kind::Sha1) {
+            let entry = entry.map_err(|error| damaged(at, error))?;
+            if entry.filename == name && entry.mode.is_tree() {
+                found = Some(entry.oid.to_owned());
+            }
+        }
+        at = found.ok_or_else(missing)?;
+    }
+    Ok(at)
+}
+
+fn walk(objects: &Objects, top: ObjectId, collector: &mut Collector) -> Result<(), TreeError> {
+    let mut folders = vec![(top, String::new(), 0usize)];
+    while let Some((id, prefix, depth)) = folders.pop() {
+        let bytes = objects.read(id, Kind::Tree)?;
+        for entry in TreeRefIter::from_bytes(&bytes, gix::hash::Kind::Sha1) {
+            let entry = entry.map_err(|error| damaged(id, error))?;
+            let Some(path) = collector.name(&prefix, entry.filename) else { continue };
+            let (kind, size) = match entry.mode.kind() {
+                Mode::Tree => {
+                    if collector.folder(&path, depth + 1) {
+                        folders.push((entry.oid.to_owned(), path, depth + 1));
+                    }
+                    continue;
+                }
+                Mode::Blob => (EntryKind::File, objects.header(entry.oid.to_owned())?.1),
+                Mode::BlobExecutable => (EntryKind::Executable, objects.header(entry.oid.to_owned())?.1),
+                Mode::Link => (EntryKind::Symlink, 0),
+                Mode::Commit => (EntryKind::Submodule, 0),
+            };
+            collector.entry(path, kind, size, Some(entry.oid.to_owned()));
+        }
+        if collector.full() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Gathers entries and faults, whatever the tree comes from.
+pub(crate) struct Collector {
+    caps: TreeCaps,
+    found: Vec<(Entry, Option<ObjectId>)>,
+    /// Lower-cased path of files and folders, to the path as it is.
+    folded: HashMap<String, String>,
+    bytes: u64,
+    folders: usize,
+    faults: Vec<TreeFault>,
+}
+
+impl Collector {
+    pub fn new(caps: TreeCaps) -> Collector {
+        Collector {
+            caps,
+            found: Vec::new(),
+            folded: HashMap::new(),
+            bytes: 0,
+            folders: 0,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Judges a name; gives its path if it may be used.
+    pub fn name(&mut self, prefix: &str, name: &[u8]) -> Option<String> {
+        let join = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+        let shown = || escaped(&join(&String::from_utf8_lossy(name)));
+        let Ok(text) = std::str::from_utf8(name) else {
+            self.fault(TreeFault::NotUtf8 { path: shown() });
+            return None;
+        };
+        if is_dangerous(text) {
+            self.fault(TreeFault::Dangerous { path: shown() });
+            return None;
+        }
+        if text.chars().any(misleads) {
+            self.fault(TreeFault::Control { path: shown() });
+            return None;
+        }
+        let path = join(text);
+        if path.len() > self.caps.path_bytes {
+            self.fault(TreeFault::LongPath { path: escaped(&path), cap: self.caps.path_bytes });
+            return None;
+        }
+        if let Some(other) = self.folded.insert(path.to_lowercase(), path.clone()) {
+            self.fault(TreeFault::SameButCase { path: path.clone(), other });
+            return None;
+        }
+        Some(path)
+    }
+
+    /// Judges a folder; true if it may be entered.
+    pub fn folder(&mut self, path: &str, depth: usize) -> bool {
+        self.folders += 1;
+        if depth > self.caps.depth {
+            self.fault(TreeFault::Deep { path: escaped(path), cap: self.caps.depth });
+            return false;
+        }
+        true
+    }
+
+    pub fn entry(&mut self, path: String, kind: EntryKind, size: u64, id: Option<ObjectId>) {
+        self.bytes = self.bytes.saturating_add(size);
+        self.found.push((Entry { path, kind, size, blob: id.map(BlobId::of) }, id));
+    }
+
+    /// True once there is no sense in going on.
+    pub fn full(&self) -> bool {
+        // A tree of nothing but folders is as endless as one of files.
+        self.found.len() + self.folders > self.caps.entries || self.faults.len() >= MOST_FAULTS
+    }
+
+    fn fault(&mut self, fault: TreeFault) {
+        if self.faults.len() < MOST_FAULTS {
+            self.faults.push(fault);
+        }
+    }
+
+    fn finish(mut self) -> Result<(Vec<Entry>, Vec<Option<ObjectId>>), TreeError> {
+        if self.found.len() + self.folders > self.caps.entries {
+            self.fault(TreeFault::ManyEntries { cap: self.caps.entries });
+        }
+        if self.bytes > self.caps.total_bytes {
+            self.fault(TreeFault::ManyBytes { cap: self.caps.total_bytes });
+        }
+        if !self.faults.is_empty() {
+            return Err(TreeError::Refused(self.faults));
+        }
+        self.found.sort_by(|a, b| a.0.path.cmp(&b.0.path));
+        Ok(self.found.into_iter().unzip())
+    }
+}
+
+/// Names that are refused by git itself on some file system, whichever we have.
+fn is_dangerous(name: &str) -> bool {
+    use gix::validate::path::component;
+    let options = component::Options { protect_windows: false, protect_hfs: true, protect_ntfs: true };
+    name.contains('/') || gix::validate::path::component(name.into(), None, options).is_err()
+}
+
+fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}

@@ -1,0 +1,5 @@
+//! Behaviour through the public library, against real parts on loopback: a module a behaviour area.
+// Tests act on the machine with the machine's own means.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
+
+mod source;
