@@ -1,0 +1,48 @@
+//! The agent's package, built from this checkout and installed as an operator installs it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::exec::run_with;
+use super::host::Host;
+use super::lab::target;
+use super::tree::{lock, say};
+
+/// A build of everything from nothing on a slow machine.
+const BUILD_LIMIT: Duration = Duration::from_secs(3000);
+
+impl Host {
+    /// Installs the agent with apt. The package is built first, once a process, so that it is never an old one.
+    pub fn install_agent(&self) {
+        let deb = deb();
+        let folder = deb.parent().expect("the package lies in a folder");
+        let name = deb.file_name().expect("the package has a name").to_string_lossy();
+        self.copy_in(folder, "/srv/agent");
+        let place = format!("/srv/agent/{name}");
+        self.run(&["apt-get", "install", "--yes", "--no-install-recommends", &place]).ok();
+    }
+}
+
+/// The package as `make deb` left it, alone in its folder.
+pub fn deb() -> &'static Path {
+    static DEB: OnceLock<PathBuf> = OnceLock::new();
+    DEB.get_or_init(|| {
+        let folder = target().join("deb");
+        fs::create_dir_all(&folder).expect("make the folder of packages");
+        let _lock = lock(&target().join("deb.lock"));
+        say("building the agent's package");
+        let source = env!("CARGO_MANIFEST_DIR");
+        let made = run_with(&["make", "--directory", source, "deb", "PROFILE=lab"], b"", BUILD_LIMIT);
+        assert!(made.success(), "the package cannot be built: {made}");
+        let found =
+            fs::read_dir(&folder).expect("read the folder of packages").flatten().map(|entry| entry.path());
+        let debs: Vec<PathBuf> =
+            found.filter(|path| path.extension().is_some_and(|end| end == "deb")).collect();
+        let [deb] = &debs[..] else {
+            panic!("`make deb` should leave one package in {}: {debs:?}", folder.display())
+        };
+        deb.clone()
+    })
+}
