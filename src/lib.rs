@@ -7,4 +7,3 @@ pub mod model;
 pub mod reconcile;
 pub mod source;
 pub mod status;
-pub mod trigger;
