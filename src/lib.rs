@@ -5,5 +5,6 @@ pub mod keep;
 pub mod kind;
 pub mod model;
 pub mod reconcile;
+pub mod record;
 pub mod source;
 pub mod status;

@@ -1,0 +1,159 @@
+//! The agent's durable memory: what it owns and what it brought, what services have seen of their inputs,
+//! what is suspended, approved and quarantined, and the chained history of passes and drifts. The desired
+//! state that was last applied lies beside it as a plain file ([`applied`]), so that a host starts without
+//! the database.
+//!
+//! May not: decide anything, touch a managed thing, or be read as more than it is. A record that is damaged or
+//! of a newer version is set aside (never deleted) and begun anew: then nothing is *known to be brought by
+//! the agent*, so nothing is pruned; it never means "nothing is declared".
+//!
+//! ```text
+//! pass ─note─▶ on disk  , synced ─▶ the host is changed ─▶ settle, converged, finish_pass ─▶ on disk
+//!                                                                              │
+//!                              history (read-only, also without the daemon) ◀──┘
+//! ```
+//!
+//! One writer, by a lock on the folder. Rows of state carry a sum each; entries of the history carry the digest
+//! of the one before. A pass that finds nothing to do writes one small row at most.
+
+pub mod applied;
+pub mod chain;
+pub mod drifts;
+pub mod history;
+pub mod notes;
+pub mod open;
+pub mod ownership;
+pub mod passes;
+mod schema;
+#[cfg(test)]
+mod tests;
+pub mod tidy;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rusqlite::{Connection, Transaction};
+
+use crate::host::clock::Clock;
+use crate::host::files::FilesError;
+use crate::kind::Reaction;
+use crate::model::ResourceId;
+
+pub use applied::{Applied, load_applied, load_previous, store_applied};
+pub use chain::{Entry, Head, Verification};
+pub use drifts::{DriftId, Effect, Next, OpenDrift, Settled, Settlement, Sighting};
+pub use history::{Attempt, DriftFilter, DriftRecord, History, PassFilter};
+pub use notes::{Approval, Fact, Quarantined, SuspendTarget, Suspension};
+pub use open::{OpenState, Opened};
+pub use ownership::{Converged, Owned};
+pub use passes::{PassCounts, PassId, PassRecord, PassResult, PassScope};
+pub use tidy::Retention;
+
+/// The record, open for writing. There is one at a time on a host.
+pub struct Record {
+    db: Connection,
+    clock: Arc<dyn Clock>,
+    resources: ownership::Resources,
+    levels: BTreeMap<(ResourceId, Reaction), u64>,
+    notes: notes::Notes,
+    open: BTreeMap<ResourceId, OpenDrift>,
+    ledger: chain::Ledger,
+    current: Option<passes::PassStart>,
+    /// Held for as long as the record is open; the kernel lets go of it when the process ends.
+    _lock: OwnedFd,
+}
+
+/// Why the record could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Another process has it open.
+    #[error("the record in {} is in use by another agentd: stop that one first", dir.display())]
+    Locked {
+        /// The state folder.
+        dir: PathBuf,
+    },
+    /// The lock could not be taken.
+    #[error("could not open the lock of the record {}", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A folder or file of the record could not be used.
+    #[error("the record's files could not be used")]
+    Files {
+        /// What was tried on what, and what the system said.
+        #[source]
+        source: FilesError,
+    },
+    /// The database refused.
+    #[error("the record could not {doing}")]
+    Database {
+        /// What was tried.
+        doing: &'static str,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The content of the record makes no sense.
+    #[error("the record is damaged: {what}")]
+    Damaged {
+        /// What was found.
+        what: String,
+    },
+    /// The file of the last applied revision makes no sense.
+    #[error("{} is damaged: {what}", path.display())]
+    AppliedDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+}
+
+impl RecordError {
+    /// Whether the content is to blame (opening the record again will set it aside and begin anew), and not
+    /// a full disk, a missing right or a failing device.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            RecordError::Database { source, .. } => schema::is_damage(source),
+            RecordError::Damaged { .. } | RecordError::AppliedDamaged { .. } => true,
+            RecordError::Locked { .. } | RecordError::Lock { .. } | RecordError::Files { .. } => false,
+        }
+    }
+}
+
+/// How sure a transaction must be on disk before the next line runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Durability {
+    /// Survives a power cut from the moment it returns: whatever precedes a change of the host.
+    Synced,
+    /// Survives a crash of the agent; a power cut may lose it, at the cost of one repeated, harmless pass.
+    Written,
+}
+
+impl Record {
+    /// Runs `work` in one transaction.
+    fn write<T>(
+        &mut self,
+        doing: &'static str,
+        durability: Durability,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, RecordError> {
+        let failed = |source| RecordError::Database { doing, source };
+        let level = match durability {
+            Durability::Synced => "FULL",
+            Durability::Written => "NORMAL",
+        };
+        self.db.pragma_update(None, "synchronous", level).map_err(failed)?;
+        let transaction = self.db.transaction().map_err(failed)?;
+        let value = work(&transaction).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        Ok(value)
+    }
+}
