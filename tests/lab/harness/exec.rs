@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{Read, Write};
+use std::panic::{self, AssertUnwindSafe};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -106,6 +107,16 @@ pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bo
         }
         assert!(Instant::now() < end, "waited {limit:?} in vain: {what}");
         thread::sleep(POLL);
+    }
+}
+
+/// Runs the end of something that was made. While a test is already failing, a failure here is only told: a second
+/// panic would end the process and hide the first.
+pub fn clean_up(end: impl FnOnce()) {
+    if !thread::panicking() {
+        end();
+    } else if panic::catch_unwind(AssertUnwindSafe(end)).is_err() {
+        eprintln!("cleaning up failed, too; the next run does it");
     }
 }
 

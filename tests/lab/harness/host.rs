@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -167,7 +167,7 @@ impl Host {
     /// Ends every process of the host at once, with no chance to clean up. What was written stays written: this is
     /// the kernel dying, not the disk losing its cache.
     pub fn kill(&self) {
-        let Some(mut machine) = self.machine.lock().expect("no panic while holding it").take() else {
+        let Some(mut machine) = self.machine().take() else {
             return;
         };
         // With process 1 its whole process namespace dies; nspawn sees that and ends.
@@ -180,7 +180,7 @@ impl Host {
 
     /// Switches the host on and waits until systemd says `running`.
     pub fn start(&self) {
-        let mut slot = self.machine.lock().expect("no panic while holding it");
+        let mut slot = self.machine();
         assert!(slot.is_none(), "{} is already on", self.name);
         self.lab.ledger().write(&Entry::Namespace(&self.namespace()));
         network::make_port(&self.lab.bridge(), &self.namespace(), self.number);
@@ -208,7 +208,7 @@ impl Host {
 
     /// Process 1 of the host, as this machine numbers it: the handle for nsenter, strace and /proc.
     pub fn leader(&self) -> u32 {
-        let slot = self.machine.lock().expect("no panic while holding it");
+        let slot = self.machine();
         slot.as_ref().map(|machine| machine.leader).unwrap_or_else(|| panic!("{} is off", self.name))
     }
 
@@ -347,7 +347,7 @@ impl Host {
 
     /// Waits for the host to shut down and gives nspawn's exit code.
     fn wait_off(&self) -> Option<i32> {
-        let mut slot = self.machine.lock().expect("no panic while holding it");
+        let mut slot = self.machine();
         let machine = slot.as_mut().unwrap_or_else(|| panic!("{} is off", self.name));
         let mut status = None;
         wait_until(&format!("{} shuts down", self.name), POWER_LIMIT, || {
@@ -362,17 +362,32 @@ impl Host {
 
     /// What a switched-off machine does not keep: its network with all rules, its control groups.
     fn forget_runtime(&self) {
-        network::remove(&self.namespace());
+        network::remove_port(&self.lab.bridge(), &self.namespace(), self.number);
         self.cgroups().iter().for_each(|group| ledger::remove_cgroup(group));
+    }
+
+    /// The machine, if it is on. A test that failed while it held this must still be able to clean up.
+    fn machine(&self) -> MutexGuard<'_, Option<Machine>> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn console(&self) -> String {
         fs::read_to_string(self.folder.join("console")).unwrap_or_default()
     }
 
+    /// Shuts the host off and removes its disk.
+    fn remove(&self) {
+        self.kill();
+        let root = self.disk();
+        if ledger::is_mounted(&root) {
+            run(&["umount", "--lazy", &root.to_string_lossy()]).ok();
+        }
+        fs::remove_dir_all(&self.folder).expect("remove the disk of a host");
+    }
+
     /// What a person would look at first after a failure.
     fn last_words(&self) {
-        let is_on = self.machine.lock().is_ok_and(|slot| slot.is_some());
+        let is_on = self.machine().is_some();
         eprintln!("==== {}: console\n{}", self.name, self.console());
         let journal = if is_on {
             self.run(&["journalctl", "--boot", "--lines=100", "--no-pager", "--no-hostname"])
@@ -387,21 +402,17 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.last_words();
-        }
-        if kept() {
-            let leader =
-                self.machine.lock().ok().and_then(|slot| slot.as_ref().map(|machine| machine.leader));
-            say(&format!("{} is kept: nsenter --target {} --all", self.name, leader.unwrap_or_default()));
-            return;
-        }
-        self.kill();
-        let root = self.disk();
-        if ledger::is_mounted(&root) {
-            run(&["umount", "--lazy", &root.to_string_lossy()]).success();
-        }
-        fs::remove_dir_all(&self.folder).ok();
+        exec::clean_up(|| {
+            if std::thread::panicking() {
+                self.last_words();
+            }
+            if kept() {
+                let leader = self.machine().as_ref().map(|machine| machine.leader);
+                say(&format!("{} is kept: nsenter --target {} --all", self.name, leader.unwrap_or_default()));
+            } else {
+                self.remove();
+            }
+        });
     }
 }
 

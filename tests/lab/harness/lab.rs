@@ -130,10 +130,9 @@ impl Lab {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if kept() {
-            return;
+        if !kept() {
+            super::exec::clean_up(|| self.ledger.undo());
         }
-        self.ledger.undo();
     }
 }
 

@@ -24,7 +24,7 @@ pub fn make_bridge(namespace: &str) {
 
 /// Makes a host's namespace, empty of rules, with a cable to the bridge; one of that name is replaced.
 pub fn make_port(bridge: &str, namespace: &str, number: u8) {
-    remove(namespace);
+    remove_port(bridge, namespace, number);
     ip(&["netns", "add", namespace]);
     ip(&["-n", namespace, "link", "set", "lo", "up"]);
     let port = port(number);
@@ -36,7 +36,13 @@ pub fn make_port(bridge: &str, namespace: &str, number: u8) {
     ip(&["-n", namespace, "route", "add", "default", "via", &ipv4(1)]);
 }
 
-pub fn remove(namespace: &str) {
+/// Removes a host's namespace and its end of the cable. The kernel empties a namespace in its own time, so the other
+/// end is taken off here, or its name would still be taken when the host comes back.
+pub fn remove_port(bridge: &str, namespace: &str, number: u8) {
+    let port = port(number);
+    if run(&["ip", "-n", bridge, "link", "show", &port]).success() {
+        ip(&["-n", bridge, "link", "delete", &port]);
+    }
     if std::path::Path::new("/run/netns").join(namespace).exists() {
         ip(&["netns", "delete", namespace]);
     }
