@@ -8,3 +8,4 @@ pub mod reconcile;
 pub mod record;
 pub mod source;
 pub mod status;
+pub mod trigger;

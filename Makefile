@@ -1,0 +1,70 @@
+# The commands of this repository; `make help` lists them. All run without a terminal and without standard input.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# The steps of `test` go from cheap to dear, each with the whole machine to itself.
+.NOTPARALLEL:
+
+# What cargo builds into; the laboratory keeps its base trees there as well.
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+
+# Pinned: a new cargo-deny judges differently. Built once and kept with the other build products.
+DENY_VERSION := 0.20.2
+DENY := $(TARGET)/tools/deny-$(DENY_VERSION)/bin/cargo-deny
+
+# The cargo profile of the package: `release` for users; `lab` for tests, the same code built in less time.
+PROFILE ?= release
+
+# Which laboratory tests to run, by a part of their name; all unless said.
+LAB ?=
+
+.PHONY: help
+help: ## list these commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-8s %s\n", $$1, $$2 }'
+
+.PHONY: setup
+setup: ## install the Debian packages that building and testing need (as root)
+	@tests/lab/setup
+
+.PHONY: test
+test: setup lint deny unit package lab ## everything: set-up, lint, deny, unit and integration tests, package, laboratory
+
+.PHONY: lint
+lint: ## formatting, and clippy with warnings denied
+	@echo '==> lint'
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --test lab -- -D warnings
+
+.PHONY: deny
+deny: $(DENY) ## licences, bans and sources of all dependencies; advisories where their database can be had
+	@echo '==> deny'
+	$(DENY) --locked check bans licenses sources
+	@tests/lab/advisories $(DENY)
+
+$(DENY):
+	cargo install cargo-deny --locked --version $(DENY_VERSION) --root $(TARGET)/tools/deny-$(DENY_VERSION) \
+		--target-dir $(TARGET)/tools/build
+	rm -rf $(TARGET)/tools/build
+
+.PHONY: unit
+unit: ## unit and integration tests
+	@echo '==> unit'
+	cargo test --locked
+
+.PHONY: deb
+deb: ## make the .deb of PROFILE (release unless said) in target/deb
+	packaging/build-deb $(PROFILE) $(TARGET)/deb
+
+# The package of the laboratory, made before it so that a failure shows by itself.
+.PHONY: package
+package:
+	@echo '==> package'
+	@if [ -x packaging/build-deb ]; then $(MAKE) --no-print-directory deb PROFILE=lab; \
+	else echo 'package: there is no packaging/build-deb yet, so no package is made or tested'; fi
+
+.PHONY: lab
+lab: ## tests on real booted Debian hosts (as root); LAB=name runs a part
+	@echo '==> lab'
+	cargo test --locked --test lab -- $(LAB)

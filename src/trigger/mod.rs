@@ -1,0 +1,14 @@
+//! Why and when a pass starts: watches, timers and requests, coalesced into "look at this, for these reasons".
+//!
+//! May not: read what changed. An event only says "look again"; truth is read by the pass. A lost event costs
+//! latency, never correctness. Flows in: what the kinds want watched, the settings' intervals. Flows out:
+//! [`inbox::Noticed`] and points in time.
+
+pub mod inbox;
+pub mod schedule;
+pub mod watch_map;
+pub mod watcher;
+
+pub use inbox::{Inbox, Noticed};
+pub use watch_map::WatchMap;
+pub use watcher::Watcher;

@@ -1,0 +1,121 @@
+//! From what the kinds want watched to folders, and from an event's path back to what to look at. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::kind::{LookAt, Watch};
+
+/// Folders to watch, and what stands behind each name in them.
+#[derive(Debug, Default)]
+pub struct WatchMap {
+    folders: BTreeMap<PathBuf, Folder>,
+    /// Folders on the way: only the coming and going of the named children matters.
+    ways: BTreeMap<PathBuf, BTreeSet<OsString>>,
+}
+
+#[derive(Debug, Default)]
+struct Folder {
+    anything: Vec<LookAt>,
+    names: HashMap<OsString, Vec<LookAt>>,
+}
+
+impl WatchMap {
+    /// The map of these watches.
+    pub fn new(watches: Vec<Watch>) -> Self {
+        let mut map = WatchMap::default();
+        for Watch { folder, name, look_at } in watches {
+            map.add_way(&folder);
+            let entry = map.folders.entry(folder).or_default();
+            match name {
+                Some(name) => entry.names.entry(name.into()).or_default().push(look_at),
+                None => entry.anything.push(look_at),
+            }
+        }
+        map
+    }
+
+    /// The folders whose content is watched.
+    pub fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.folders.keys().map(PathBuf::as_path)
+    }
+
+    /// The folders on the way to those, in which only coming and going is watched.
+    pub fn ways(&self) -> impl Iterator<Item = &Path> {
+        self.ways.keys().map(PathBuf::as_path)
+    }
+
+    /// What to look at when the content of a watched folder changes at `path`.
+    pub fn at<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a LookAt> {
+        let in_folder = path.parent().and_then(|parent| self.folders.get(parent));
+        let named = in_folder.zip(path.file_name()).and_then(|(folder, name)| folder.names.get(name));
+        // The folder itself as the subject: its mode changed, it was moved or removed.
+        let itself = self.folders.get(path).map(|folder| &folder.anything);
+        let any = in_folder.map(|folder| &folder.anything);
+        named.into_iter().chain(any).chain(itself).flatten()
+    }
+
+    /// Whether something watched lies below a folder on the way that came or went.
+    pub fn is_on_the_way(&self, path: &Path) -> bool {
+        let parent = path.parent().and_then(|parent| self.ways.get(parent));
+        parent.zip(path.file_name()).is_some_and(|(names, name)| names.contains(name))
+    }
+
+    /// Everything to look at below a folder that came or went.
+    pub fn below<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a LookAt> {
+        let folders = self.folders.iter().filter(move |(folder, _)| folder.starts_with(path));
+        folders.flat_map(|(_, folder)| folder.anything.iter().chain(folder.names.values().flatten()))
+    }
+
+    fn add_way(&mut self, folder: &Path) {
+        let mut child = folder;
+        while let (Some(parent), Some(name)) = (child.parent(), child.file_name()) {
+            let is_known = !self.ways.entry(parent.to_owned()).or_default().insert(name.to_owned());
+            if is_known {
+                return;
+            }
+            child = parent;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{KindName, ResourceId};
+
+    fn map() -> WatchMap {
+        let site = LookAt::Resource(ResourceId::new(KindName::File, "/etc/nginx/site"));
+        let watch = |folder: &str, name: Option<&str>, look_at| Watch {
+            folder: folder.into(),
+            name: name.map(Into::into),
+            look_at,
+        };
+        WatchMap::new(vec![
+            watch("/etc/nginx", Some("site"), site),
+            watch("/var/lib/dpkg", None, LookAt::Kind(KindName::Package)),
+        ])
+    }
+
+    fn shown<'a>(looks: impl Iterator<Item = &'a LookAt>) -> Vec<String> {
+        looks.map(|look| format!("{look:?}")).collect()
+    }
+
+    #[test]
+    fn an_event_leads_to_what_was_named() {
+        let map = map();
+        assert_eq!(shown(map.at(Path::new("/etc/nginx/site"))).len(), 1);
+        assert!(shown(map.at(Path::new("/etc/nginx/other"))).is_empty());
+        assert_eq!(shown(map.at(Path::new("/var/lib/dpkg/status"))), ["Kind(Package)"]);
+    }
+
+    #[test]
+    fn a_parent_that_comes_or_goes_leads_to_all_below() {
+        let map = map();
+        assert!(map.is_on_the_way(Path::new("/etc/nginx")) && map.is_on_the_way(Path::new("/etc")));
+        assert!(!map.is_on_the_way(Path::new("/etc/passwd")));
+        assert_eq!(shown(map.below(Path::new("/etc"))).len(), 1);
+        let ways: Vec<_> = map.ways().collect();
+        assert_eq!(ways, [Path::new("/"), Path::new("/etc"), Path::new("/var"), Path::new("/var/lib")]);
+    }
+}
