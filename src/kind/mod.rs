@@ -107,6 +107,12 @@ pub trait Change: Clone + fmt::Debug + fmt::Display + Send + Sync {
         false
     }
 
+    /// Whether it brings the resource about although it was there in some form (a service that was off), so that
+    /// dropping the declaration may take it away again.
+    fn brings(&self) -> bool {
+        false
+    }
+
     /// Which reactions to changed inputs this change settles, if it succeeds: a restart settles both, a
     /// reload settles reloads.
     fn settles(&self) -> &[Reaction] {
@@ -205,10 +211,13 @@ pub struct Difference<C> {
     pub key: Key,
     /// What differs.
     pub fields: Vec<FieldDiff>,
-    /// What is to be done, in order. Empty only if `waiting` says why.
+    /// What is to be done, in order. Empty only if `waiting` or `failing` says why.
     pub changes: Vec<C>,
     /// What must be there first (an owner whose package is missing).
     pub waiting: Option<String>,
+    /// What is wrong with it beyond being different, while nothing is done about it: it crashed and is left to its
+    /// own restart, or it can never be as declared. Shown as failed.
+    pub failing: Option<String>,
 }
 
 /// What a comparison may know besides desired and observed.

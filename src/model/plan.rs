@@ -89,6 +89,8 @@ pub enum Held {
     Suspended(String),
     /// Something else must be there first.
     Waiting(String),
+    /// It is not well, and nothing the agent may do would help: a person or its own restart must.
+    Failing(String),
     /// Changed too often lately: the next attempt is due later.
     BackOff(String),
     /// More would be removed than the limit allows; a person must approve.
@@ -101,6 +103,7 @@ impl fmt::Display for Held {
             Held::Warn => f.write_str("mode is warn: reported, not changed"),
             Held::Suspended(reason) => write!(f, "suspended: {reason}"),
             Held::Waiting(what) => write!(f, "waiting for {what}"),
+            Held::Failing(why) => f.write_str(why),
             Held::BackOff(when) => write!(f, "changed too often: next attempt {when}"),
             Held::RemovalLimit(why) => write!(f, "held for approval: {why}"),
         }

@@ -59,6 +59,9 @@ impl Gate<'_> {
         if let Some(waiting) = &finding.waiting {
             return Judgement::Held(Held::Waiting(waiting.clone()));
         }
+        if let (Some(failing), []) = (&finding.failing, finding.actions.as_slice()) {
+            return Judgement::Held(Held::Failing(failing.clone()));
+        }
         let due = match self.patience {
             Patience::Patient => self.attempts.due(&finding.resource, self.now),
             Patience::Impatient => None,

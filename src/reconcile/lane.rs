@@ -62,6 +62,8 @@ pub struct Finding {
     pub actions: Vec<Action>,
     /// What must be there first.
     pub waiting: Option<String>,
+    /// What is wrong with it while nothing is done about it.
+    pub failing: Option<String>,
     /// Where it is declared; none if the declaration dropped it.
     pub declared: Option<Place>,
     /// Digest of its spec; none if the declaration dropped it.
@@ -85,6 +87,8 @@ pub struct Action {
     pub text: String,
     /// Whether something is taken away.
     pub removes: bool,
+    /// Whether it brings about what was there in some form.
+    pub brings: bool,
 }
 
 /// What came of one change.
@@ -129,18 +133,20 @@ impl<K: Kind + Part> Lane<K> {
     }
 
     fn finding(&self, difference: &Difference<K::Change>) -> Finding {
-        let Difference { key, fields, changes, waiting } = difference;
+        let Difference { key, fields, changes, waiting, failing } = difference;
         let declared = K::part(&self.desired).get(key);
         let action = |change: &K::Change| Action {
             step: change.step(),
             text: change.to_string(),
             removes: change.removes(),
+            brings: change.brings(),
         };
         Finding {
             resource: ResourceId::new(K::NAME, key.clone()),
             fields: fields.clone(),
             actions: changes.iter().map(action).collect(),
             waiting: waiting.clone(),
+            failing: failing.clone(),
             declared: declared.map(|declared| declared.provenance.winner.clone()),
             spec: declared.map(|declared| fingerprint::of(&declared.spec)),
             remembered: self.remembered.get(key).cloned().unwrap_or_default(),

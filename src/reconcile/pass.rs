@@ -424,10 +424,15 @@ impl Case {
             fields: self.finding.fields.clone(),
             action: self.action(),
             applies: self.held.is_none(),
-            creates: self.finding.absent && self.finding.actions.iter().any(|action| !action.removes),
+            creates: self.creates(),
             prune: self.finding.prune,
             declared: self.finding.declared.clone(),
         }
+    }
+
+    fn creates(&self) -> bool {
+        let mut actions = self.finding.actions.iter();
+        actions.any(|action| action.brings || self.finding.absent && !action.removes)
     }
 
     /// Whether an earlier change of this resource stopped the later ones.
@@ -467,6 +472,9 @@ impl Case {
                 ResourceStatus::Waiting
             }
             (None, Some(Held::Suspended(_))) => ResourceStatus::Suspended,
+            (None, Some(Held::Failing(_) | Held::BackOff(_))) if self.finding.failing.is_some() => {
+                ResourceStatus::Failed
+            }
             (None, _) => match self.verdict {
                 Verdict::Drifted => ResourceStatus::Drifted,
                 Verdict::Behind => ResourceStatus::Behind,

@@ -169,14 +169,26 @@ pub fn difference(key: &Key, spec: &Spec, state: Option<&State>) -> Option<Diffe
             changes.insert(0, Change::Unhold);
         }
     }
-    (!changes.is_empty()).then(|| Difference { key: key.clone(), fields, changes, waiting: None })
+    (!changes.is_empty()).then(|| Difference {
+        key: key.clone(),
+        fields,
+        changes,
+        waiting: None,
+        failing: None,
+    })
 }
 
 /// What the removal of a package that is no longer declared takes.
 pub fn pruned(key: &Key, state: Option<&State>) -> Option<Difference<Change>> {
     let (mut fields, mut changes) = (Vec::new(), Vec::new());
     absent(&Wish::Absent, state, &mut fields, &mut changes);
-    (!changes.is_empty()).then(|| Difference { key: key.clone(), fields, changes, waiting: None })
+    (!changes.is_empty()).then(|| Difference {
+        key: key.clone(),
+        fields,
+        changes,
+        waiting: None,
+        failing: None,
+    })
 }
 
 /// Whether a version is what is wished for.
