@@ -39,6 +39,10 @@ impl Directory {
         let folder = self.open(folder).map_err(io)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = std::fs::File::from(openat(&folder, name, flags, Mode::empty()).map_err(io)?);
+        let still_regular = file.metadata().is_ok_and(|found| found.is_file());
+        if !still_regular {
+            return Err(TreeError::NotAFile { path: path.to_owned(), kind: EntryKind::Special });
+        }
         let mut content = Vec::new();
         let read = file.take(cap + 1).read_to_end(&mut content);
         read.map_err(|source| TreeError::Io { path: path.to_owned(), source })?;

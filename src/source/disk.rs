@@ -161,8 +161,8 @@ pub(crate) fn packs(git_dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Removes a pack that turned out to be unwanted.
-pub(crate) fn remove_pack(files: &[PathBuf]) {
+/// Removes files that turned out to be unwanted.
+pub(crate) fn remove_files(files: &[PathBuf]) {
     for file in files {
         // What stays is swept with the next clone; nothing refers to it.
         let _ = fs::remove_file(file);

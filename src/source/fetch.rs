@@ -204,7 +204,7 @@ impl Flow<'_> {
     fn accept(&self, git_dir: &Path, delivery: &Delivery) -> Result<(), Trouble> {
         let caps = &self.remote.caps;
         if delivery.objects > caps.objects as usize {
-            disk::remove_pack(&delivery.files);
+            disk::remove_files(&delivery.files);
             return Err(Trouble::bare(Fault::TooLarge {
                 what: format!("{} objects in one fetch", caps.objects),
             }));

@@ -23,6 +23,7 @@ pub(crate) fn receive(
     meter: &Meter,
 ) -> Result<Delivery, Trouble> {
     meter.request()?;
+    meter.expect_pack();
     let other = Other::open(path, remote)?;
     let tip = other.tip(&remote.branch)?;
     if disk::read_tip(git_dir).ok().flatten() == Some(tip) {

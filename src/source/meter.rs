@@ -11,6 +11,10 @@ use crate::host::clock::{Clock, SystemClock};
 use super::error::{Fault, Trouble};
 use super::remote::{Caps, Deadlines};
 
+/// Bytes of references and other talk before a pack, at most. gix keeps all references in memory, and an old or hostile
+/// server lists every one it has: 4 MiB are some 60,000.
+const MOST_TALK: u64 = 4 << 20;
+
 /// Cheap to clone; all clones count together.
 #[derive(Clone)]
 pub(crate) struct Meter(Rc<RefCell<Counters>>);
@@ -21,6 +25,8 @@ struct Counters {
     /// Received before the attempt at hand.
     before: u64,
     cap: u64,
+    /// False until the references are known.
+    pack_expected: bool,
     deadlines: Deadlines,
     /// On the boot-time clock.
     end: Duration,
@@ -37,6 +43,7 @@ impl Meter {
             received: 0,
             before: 0,
             cap,
+            pack_expected: false,
             deadlines,
             end,
             trouble: None,
@@ -47,7 +54,18 @@ impl Meter {
     pub fn next_attempt(&self) {
         let mut inner = self.0.borrow_mut();
         inner.before = inner.received;
+        inner.pack_expected = false;
         inner.trouble = None;
+    }
+
+    /// The references are known: from here on the cap for a pack counts.
+    pub fn expect_pack(&self) {
+        self.0.borrow_mut().pack_expected = true;
+    }
+
+    /// True once the references are known.
+    pub fn is_pack_expected(&self) -> bool {
+        self.0.borrow().pack_expected
     }
 
     /// Counts a request, or says that the time is over.
@@ -85,7 +103,11 @@ impl Meter {
     pub fn received(&self, bytes: usize) -> Result<(), Trouble> {
         let mut inner = self.0.borrow_mut();
         inner.received += bytes as u64;
-        if inner.received - inner.before > inner.cap {
+        let received = inner.received - inner.before;
+        if !inner.pack_expected && received > MOST_TALK {
+            return Err(Trouble::bare(Fault::TooLarge { what: format!("{MOST_TALK} bytes of references") }));
+        }
+        if received > inner.cap {
             return Err(Trouble::bare(Fault::TooLarge { what: format!("{} bytes in one fetch", inner.cap) }));
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! One fetch over https or ssh through gix: references first, and a pack only if the branch moved.
 
+use std::io::ErrorKind;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -40,9 +41,9 @@ pub(crate) fn https(
     let url =
         gix::Url::try_from(remote.url.as_str()).map_err(|error| Trouble::new(Fault::Settings, error))?;
     let transport = connect_http(client, url, Protocol::V2, false);
-    receive(git_dir, remote, depth, transport).map_err(|error| match meter.take_trouble() {
+    receive(git_dir, remote, depth, transport, meter).map_err(|error| match meter.take_trouble() {
         Some(trouble) => trouble,
-        None => error.into_trouble(),
+        None => error.into_trouble(git_dir, meter),
     })
 }
 
@@ -66,13 +67,13 @@ pub(crate) fn ssh(
         false,
     )
     .custom_url(Some(remote.url.as_str().into()));
-    let received = receive(git_dir, remote, depth, transport);
+    let received = receive(git_dir, remote, depth, transport, meter);
     let words = session.end();
     received.map_err(|error| match (meter.take_trouble(), error) {
         // What we did ourselves (too slow, too much) explains ssh's complaints, not the other way round.
         (Some(trouble), _) => trouble,
         (None, Failure::Trouble(trouble)) => trouble,
-        (None, error @ Failure::Git(_)) => words.unwrap_or_else(|| error.into_trouble()),
+        (None, error @ Failure::Git(_)) => words.unwrap_or_else(|| error.into_trouble(git_dir, meter)),
     })
 }
 
@@ -94,7 +95,7 @@ impl From<Trouble> for Failure {
 }
 
 impl Failure {
-    fn into_trouble(self) -> Trouble {
+    fn into_trouble(self, git_dir: &Path, meter: &Meter) -> Trouble {
         let error = match self {
             Failure::Trouble(trouble) => return trouble,
             Failure::Git(error) => error,
@@ -104,17 +105,25 @@ impl Failure {
         if error.is_resource_exhausted() || said.contains("too large") {
             return Trouble::new(Fault::TooLarge { what: "memory for one object".to_owned() }, said);
         }
-        let ended = error.iter_errors().any(|error| {
-            error
-                .downcast_ref::<std::io::Error>()
-                .is_some_and(|e| e.kind() == std::io::ErrorKind::UnexpectedEof)
-        });
-        let fault = if ended {
-            Fault::Interrupted
-        } else if error.is_corrupted() {
-            Fault::Corrupt
-        } else {
-            Fault::Protocol
+        let kinds: Vec<ErrorKind> = error
+            .iter_errors()
+            .filter_map(|error| error.downcast_ref::<std::io::Error>().map(std::io::Error::kind))
+            .collect();
+        let full = [
+            ErrorKind::StorageFull,
+            ErrorKind::QuotaExceeded,
+            ErrorKind::ReadOnlyFilesystem,
+            ErrorKind::FileTooLarge,
+        ];
+        if kinds.iter().any(|kind| full.contains(kind)) {
+            return Trouble::disk(git_dir, said);
+        }
+        let ended = kinds.contains(&ErrorKind::UnexpectedEof);
+        // Before a pack is under way, whatever can't be understood means that nobody speaks git there.
+        let fault = match (meter.is_pack_expected(), ended) {
+            (true, true) => Fault::Interrupted,
+            (true, false) if error.is_corrupted() => Fault::Corrupt,
+            (true | false, _) => Fault::Protocol,
         };
         Trouble::new(fault, said)
     }
@@ -125,6 +134,7 @@ fn receive<T: Transport>(
     remote: &Remote,
     depth: Option<u32>,
     transport: T,
+    meter: &Meter,
 ) -> Result<Delivery, Failure> {
     let repository = open(git_dir, remote)?;
     let refspec = format!("+refs/heads/{}:{}", remote.branch, disk::TIP);
@@ -147,6 +157,7 @@ fn receive<T: Transport>(
         Some(depth) => Shallow::DepthAtRemote(depth),
         None => Shallow::NoChange,
     };
+    meter.expect_pack();
     let outcome = prepared.with_shallow(shallow).receive(Discard, &AtomicBool::new(false))?;
     Ok(match outcome.status {
         Status::NoPackReceived { .. } => Delivery { tip, files: Vec::new(), objects: 0 },

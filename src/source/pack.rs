@@ -11,6 +11,7 @@ use gix::odb::pack;
 use gix::zlib::Compression;
 use gix::zlib::stream::deflate;
 
+use super::disk;
 use super::error::{Fault, StoreError, Trouble};
 use super::meter::Meter;
 use super::objects::Objects;
@@ -41,7 +42,11 @@ pub(crate) fn copy(
         options,
     );
     match written {
-        Ok(done) => Ok([done.data_path, done.index_path].into_iter().flatten().collect()),
+        Ok(done) => {
+            // It guards a pack from a garbage collection that never runs here.
+            disk::remove_files(done.keep_path.as_slice());
+            Ok([done.data_path, done.index_path].into_iter().flatten().collect())
+        }
         Err(error) => Err(meter.take_trouble().unwrap_or_else(|| Trouble::disk(&folder, error))),
     }
 }

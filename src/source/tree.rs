@@ -301,6 +301,9 @@ fn walk(objects: &Objects, top: ObjectId, collector: &mut Collector) -> Result<(
             let Some(path) = collector.name(&prefix, entry.filename) else { continue };
             let (kind, size) = match entry.mode.kind() {
                 Mode::Tree => {
+                    if collector.full() {
+                        return Ok(());
+                    }
                     if collector.folder(&path, depth + 1) {
                         folders.push((entry.oid.to_owned(), path, depth + 1));
                     }
@@ -312,9 +315,9 @@ fn walk(objects: &Objects, top: ObjectId, collector: &mut Collector) -> Result<(
                 Mode::Commit => (EntryKind::Submodule, 0),
             };
             collector.entry(path, kind, size, Some(entry.oid.to_owned()));
-        }
-        if collector.full() {
-            break;
+            if collector.full() {
+                return Ok(());
+            }
         }
     }
     Ok(())

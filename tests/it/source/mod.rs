@@ -1,5 +1,6 @@
 //! The room `source` against real servers: git's own `http-backend` behind TLS, a real sshd, repositories made by git.
 
+mod child;
 mod damage;
 mod forge;
 mod hostile;
