@@ -119,7 +119,8 @@ fn endless_headers_end_too() {
 #[test]
 fn answers_that_are_not_gits_are_told_apart() {
     let html = ("Content-Type", "text/html");
-    let table: [(&str, (&str, &str), &[u8], Fault); 11] = [
+    type Case = (&'static str, (&'static str, &'static str), &'static [u8], Fault);
+    let table: [Case; 11] = [
         ("200 OK", html, b"<html>login", Fault::Protocol),
         ("200 OK", ("Content-Type", "text/plain"), b"0123 refs/heads/main\n", Fault::Protocol),
         ("200 OK", ADVERTISEMENT, b"zzzz", Fault::Protocol),

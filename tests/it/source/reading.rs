@@ -61,7 +61,8 @@ fn faults(forge: &Forge, caps: &TreeCaps) -> Vec<TreeFault> {
 fn hostile_names_are_refused_all_at_once_and_by_name() {
     let forge = Forge::new();
     let id = blob(&forge, b"x");
-    let names: [(&[u8], fn(String) -> TreeFault); 14] = [
+    type Case<'a> = (&'a [u8], fn(String) -> TreeFault);
+    let names: [Case; 14] = [
         (b"..", |path| TreeFault::Dangerous { path }),
         (b".", |path| TreeFault::Dangerous { path }),
         (b"", |path| TreeFault::Dangerous { path }),
