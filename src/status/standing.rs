@@ -1,0 +1,139 @@
+//! How every resource stands, kept from pass to pass: a scoped pass says nothing of what it did not look at.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::Timestamp;
+
+use super::{ResourceLine, Snapshot};
+use crate::model::{Health, Key, KindName, ResourceId, ResourceStatus, Sync};
+use crate::reconcile::report::Seen;
+use crate::reconcile::{PassReport, Scope};
+
+/// How many corrections are shown after the fact; the record has all of them.
+const RECENT: usize = 20;
+
+/// How every resource stands.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    lines: BTreeMap<ResourceId, ResourceLine>,
+    recent: VecDeque<ResourceLine>,
+    blind: BTreeMap<KindName, String>,
+    declared: BTreeMap<KindName, usize>,
+    notes: Vec<String>,
+}
+
+impl Standing {
+    /// Another desired state is in force: what stood of the old one is history.
+    pub fn adopt(&mut self, declared: BTreeMap<KindName, usize>) {
+        self.lines.clear();
+        self.declared = declared;
+    }
+
+    /// Takes in what a pass over `scope` found and did.
+    pub fn absorb(&mut self, report: &PassReport, scope: &Scope, now: Timestamp) {
+        let before = std::mem::take(&mut self.lines);
+        let looked_at = |id: &ResourceId| scope.contains(id);
+        let kept = before.iter().filter(|(id, _)| !looked_at(id));
+        self.lines = kept.map(|(id, line)| (id.clone(), line.clone())).collect();
+        self.blind.retain(|kind, _| scope.of_kind(*kind).is_none());
+        self.blind.extend(report.blind.iter().cloned());
+        for seen in &report.findings {
+            let since = before.get(&seen.resource).map_or(now, |line| line.since);
+            let line = line_of(seen, since);
+            match seen.status {
+                ResourceStatus::Synced => {}
+                ResourceStatus::Corrected => {
+                    self.recent.push_front(line);
+                    self.recent.truncate(RECENT);
+                }
+                ResourceStatus::Drifted
+                | ResourceStatus::Behind
+                | ResourceStatus::Failed
+                | ResourceStatus::NotConverging
+                | ResourceStatus::Waiting
+                | ResourceStatus::Suspended
+                | ResourceStatus::Contested
+                | ResourceStatus::Unknown => {
+                    self.lines.insert(seen.resource.clone(), line);
+                }
+            }
+        }
+        for (kind, key, why) in &report.unknown {
+            let id = ResourceId::new(*kind, key.clone());
+            let since = before.get(&id).map_or(now, |line| line.since);
+            self.lines.insert(id.clone(), unknown_line(id, why, since));
+        }
+        if *scope == Scope::Full {
+            self.notes = report.notes.clone();
+        }
+    }
+
+    /// Everything that is not simply as declared, then what was corrected since `after`.
+    pub fn lines(&self, after: Timestamp) -> Vec<ResourceLine> {
+        let blind = self.blind.iter().map(|(kind, why)| {
+            let id = ResourceId::new(*kind, Key::from("*"));
+            unknown_line(id, why, Timestamp::UNIX_EPOCH)
+        });
+        let recent = self.recent.iter().filter(|line| line.since >= after);
+        self.lines.values().cloned().chain(blind).chain(recent.cloned()).collect()
+    }
+
+    /// How many resources have which status.
+    pub fn counts(&self) -> BTreeMap<KindName, BTreeMap<ResourceStatus, u32>> {
+        let mut counts: BTreeMap<KindName, BTreeMap<ResourceStatus, u32>> = BTreeMap::new();
+        for (kind, declared) in &self.declared {
+            let declared = u32::try_from(*declared).unwrap_or(u32::MAX);
+            let of_kind = counts.entry(*kind).or_default();
+            if self.blind.contains_key(kind) {
+                of_kind.insert(ResourceStatus::Unknown, declared);
+                continue;
+            }
+            let mut others = 0;
+            for (_, line) in self.lines.iter().filter(|(id, _)| id.kind == *kind) {
+                *of_kind.entry(line.status).or_default() += 1;
+                others += 1;
+            }
+            of_kind.insert(ResourceStatus::Synced, declared.saturating_sub(others));
+        }
+        counts
+    }
+
+    /// In sync or not, and how well.
+    pub fn verdict(&self) -> (Sync, Health) {
+        let lines = self.lines(Timestamp::MAX);
+        (Snapshot::sync_of(&lines), Snapshot::health_of(&lines))
+    }
+
+    /// What a person should know and no resource stands for.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+}
+
+fn line_of(seen: &Seen, since: Timestamp) -> ResourceLine {
+    ResourceLine {
+        resource: seen.resource.clone(),
+        status: seen.status,
+        verdict: Some(seen.verdict),
+        fields: seen.fields.clone(),
+        action: (!seen.action.is_empty()).then(|| seen.action.clone()),
+        message: seen.message.clone(),
+        declared: seen.declared.clone(),
+        since,
+        corrected_ms: seen.took.map(|took| took.as_secs_f64() * 1000.0),
+    }
+}
+
+fn unknown_line(resource: ResourceId, why: &str, since: Timestamp) -> ResourceLine {
+    ResourceLine {
+        resource,
+        status: ResourceStatus::Unknown,
+        verdict: None,
+        fields: Vec::new(),
+        action: None,
+        message: Some(why.to_owned()),
+        declared: None,
+        since,
+        corrected_ms: None,
+    }
+}
