@@ -11,6 +11,7 @@ pub mod clock;
 pub mod counters;
 pub mod files;
 pub mod netfilter;
+pub mod privilege;
 pub mod program;
 pub mod units;
 

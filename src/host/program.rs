@@ -158,6 +158,33 @@ impl Programs for SystemPrograms {
     }
 }
 
+/// Runs a program to its end and hands its standard output to `consume` while it is written, however long it is.
+/// What `consume` leaves unread is dropped with the pipe.
+pub fn stream<T>(
+    run: &Run,
+    consume: impl FnOnce(&mut dyn Read) -> std::io::Result<T>,
+) -> Result<(Finished, T), ProgramError> {
+    let contact = |source| ProgramError::Contact { program: run.program.clone(), source };
+    let mut child =
+        spawn(run).map_err(|source| ProgramError::Start { program: run.program.clone(), source })?;
+    let Some(mut stdout) = child.stdout.take() else {
+        return Err(contact(std::io::ErrorKind::BrokenPipe.into()));
+    };
+    std::thread::scope(|scope| {
+        let ended = scope.spawn(|| wait(run, child));
+        // A child that is killed for its time closes the pipe, which ends this read.
+        let consumed = consume(&mut stdout);
+        drop(stdout);
+        let finished = ended.join().unwrap_or_else(|_| Err(contact(std::io::ErrorKind::Other.into())))?;
+        match consumed {
+            Ok(value) => Ok((finished, value)),
+            // A program that died says more by its complaint than the pipe by its end.
+            Err(source) if finished.succeeded() => Err(contact(source)),
+            Err(_) => Err(contact(std::io::Error::other(finished.complaint()))),
+        }
+    })
+}
+
 #[allow(clippy::disallowed_methods)] // this is the door
 fn spawn(run: &Run) -> std::io::Result<Child> {
     if !run.program.is_absolute() {
@@ -323,6 +350,16 @@ mod tests {
         run.network = Network::Empty;
         let done = SystemPrograms.run(&run).unwrap();
         assert_eq!(String::from_utf8_lossy(&done.stdout).lines().count(), 3, "two lines of header and lo");
+    }
+
+    #[test]
+    fn a_stream_is_read_while_it_is_written_and_ends_with_its_program() {
+        let read_all = |pipe: &mut dyn Read| std::io::copy(pipe, &mut std::io::sink());
+        let (done, bytes) = stream(&sh("head -c 50000000 /dev/zero"), read_all).unwrap();
+        assert_eq!((done.code, bytes), (Some(0), 50_000_000));
+        let mut run = sh("echo begun; sleep 1000");
+        run.time_limit = Duration::from_millis(100);
+        assert!(matches!(stream(&run, read_all), Err(ProgramError::TimedOut { .. })));
     }
 
     #[test]

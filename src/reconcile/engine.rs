@@ -1,4 +1,4 @@
-//! The lanes of all kinds, with what outlives a single pass: the desired state, the ledger of levels and the
+//! The lanes of all kinds, with what outlives a single pass: the desired state, what reacts to what and the
 //! attempts made lately.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::attempts::Attempts;
 use super::lane::Stage;
-use super::levels::Ledger;
-use super::memory::{DriftId, Memory, MemoryError};
+use super::levels::Inputs;
+use super::memory::{Memory, MemoryError};
 use super::scope::Scope;
 use crate::host::Host;
 use crate::kind::{Desired, LookAt, Watch};
@@ -18,22 +18,14 @@ use crate::model::{Key, KindName, ResourceId};
 pub struct Engine {
     pub(super) lanes: Vec<Box<dyn Stage>>,
     pub(super) desired: Arc<Desired>,
-    pub(super) ledger: Ledger,
+    pub(super) inputs: Inputs,
     pub(super) attempts: Attempts,
-    /// Drifts that are written down and not resolved yet.
-    pub(super) open: BTreeMap<ResourceId, DriftId>,
 }
 
 impl Engine {
     /// An engine over these kinds, in the order in which a pass observes them.
     pub fn new(lanes: Vec<Box<dyn Stage>>) -> Self {
-        Engine {
-            lanes,
-            desired: Arc::default(),
-            ledger: Ledger::default(),
-            attempts: Attempts::default(),
-            open: BTreeMap::new(),
-        }
+        Engine { lanes, desired: Arc::default(), inputs: Inputs::default(), attempts: Attempts::default() }
     }
 
     /// Takes up a desired state. What the declaration dropped is given up, except what is to be pruned.
@@ -48,8 +40,7 @@ impl Engine {
         if !given_up.is_empty() {
             memory.forget(&given_up)?;
         }
-        let inputs = self.lanes.iter().flat_map(|lane| lane.inputs()).collect();
-        self.ledger = Ledger::adopt(inputs, memory)?;
+        self.inputs = Inputs::adopt(self.lanes.iter().flat_map(|lane| lane.inputs()), memory)?;
         self.attempts.clear_all();
         self.desired = desired;
         Ok(())
@@ -122,7 +113,7 @@ impl Engine {
                 super::scope::KindScope::Keys(keys) => keys.clone(),
             };
             for key in keys {
-                for service in self.ledger.dependents(&ResourceId::new(*kind, key)) {
+                for service in self.inputs.dependents(&ResourceId::new(*kind, key)) {
                     wide.add(&LookAt::Resource(service.clone()));
                 }
             }

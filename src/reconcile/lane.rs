@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::levels::Inputs;
 use super::memory::{Memory, Remembered};
 use crate::host::Host;
 use crate::kind::Desired;
@@ -24,7 +23,8 @@ pub trait Stage: Send {
     /// Reads the host. On error nothing of the kind is known, and comparing finds nothing.
     fn observe(&mut self, host: &Host, only: Option<&BTreeSet<Key>>) -> Result<(), String>;
     /// Compares what was read last with what is desired.
-    fn compare(&mut self, only: Option<&BTreeSet<Key>>, cx: &DiffCx<'_>) -> Vec<Finding>;
+    fn compare(&mut self, only: Option<&BTreeSet<Key>>, cx: &DiffCx<'_>, memory: &dyn Memory)
+    -> Vec<Finding>;
     /// Makes the changes of one step for the resources that `go` lets through.
     fn apply(&mut self, step: Step, cx: &mut ApplyCx<'_>, go: &mut dyn FnMut(&Key) -> bool) -> Vec<Applied>;
     /// What could not be read, and why.
@@ -40,7 +40,7 @@ pub trait Stage: Send {
     /// What is worth waking up for.
     fn watches(&self) -> Vec<Watch>;
     /// What the kind's resources react to.
-    fn inputs(&self) -> Inputs;
+    fn inputs(&self) -> Vec<(ResourceId, Reaction, ResourceId)>;
     /// What a person should know and no resource stands for.
     fn notes(&self) -> &[String];
     /// Digest of each observed state, by key.
@@ -107,7 +107,6 @@ pub struct Lane<K: Kind> {
     kind: K,
     desired: Arc<Desired>,
     prune: BTreeSet<Key>,
-    remembered: BTreeMap<Key, Remembered>,
     observed: Observed<K::State>,
     differences: Vec<Difference<K::Change>>,
     /// Declared, and not remembered as converged under this spec.
@@ -121,7 +120,6 @@ impl<K: Kind + Part> Lane<K> {
             kind,
             desired: Arc::default(),
             prune: BTreeSet::new(),
-            remembered: BTreeMap::new(),
             observed: Observed::default(),
             differences: Vec::new(),
             unsettled: BTreeMap::new(),
@@ -132,7 +130,8 @@ impl<K: Kind + Part> Lane<K> {
         Want { specs: K::part(&self.desired), prune: &self.prune, only }
     }
 
-    fn finding(&self, difference: &Difference<K::Change>) -> Finding {
+    fn finding(&self, difference: &Difference<K::Change>, memory: &dyn Memory) -> Finding {
+        let resource = ResourceId::new(K::NAME, difference.key.clone());
         let Difference { key, fields, changes, waiting, failing } = difference;
         let declared = K::part(&self.desired).get(key);
         let action = |change: &K::Change| Action {
@@ -142,14 +141,14 @@ impl<K: Kind + Part> Lane<K> {
             brings: change.brings(),
         };
         Finding {
-            resource: ResourceId::new(K::NAME, key.clone()),
+            remembered: memory.resource(&resource),
+            resource,
             fields: fields.clone(),
             actions: changes.iter().map(action).collect(),
             waiting: waiting.clone(),
             failing: failing.clone(),
             declared: declared.map(|declared| declared.provenance.winner.clone()),
             spec: declared.map(|declared| fingerprint::of(&declared.spec)),
-            remembered: self.remembered.get(key).cloned().unwrap_or_default(),
             drift: declared.and_then(|declared| declared.drift),
             prune: declared.is_some_and(|declared| declared.prune),
             absent: matches!(self.observed.readings.get(key), Some(Reading::Absent)),
@@ -169,21 +168,19 @@ impl<K: Kind + Part> Stage for Lane<K> {
     fn adopt(&mut self, desired: &Arc<Desired>, memory: &dyn Memory) -> Vec<Key> {
         self.desired = Arc::clone(desired);
         let specs = K::part(&self.desired);
-        let known = memory.known(K::NAME);
-        let dropped = known.iter().filter(|(key, _)| !specs.contains_key(*key));
+        let known = memory.known(K::NAME).into_iter();
+        let dropped = known.filter(|(key, _)| !specs.contains_key(key));
         let (prune, give_up): (Vec<_>, Vec<_>) = dropped.partition(|(_, known)| known.prune && known.brought);
-        let give_up = give_up.into_iter().map(|(key, _)| key.clone()).collect();
-        self.prune = prune.into_iter().map(|(key, _)| key.clone()).collect();
+        self.prune = prune.into_iter().map(|(key, _)| key).collect();
+        let converged = |key: &Key| memory.resource(&ResourceId::new(K::NAME, key.clone())).converged;
         self.unsettled = specs
             .iter()
             .map(|(key, declared)| (key, fingerprint::of(&declared.spec)))
-            .filter(|(key, digest)| known.get(*key).and_then(|known| known.converged) != Some(*digest))
+            .filter(|(key, digest)| converged(key) != Some(*digest))
             .map(|(key, digest)| (key.clone(), digest))
             .collect();
-        self.remembered = known;
-        self.observed = Observed::default();
-        self.differences.clear();
-        give_up
+        self.rest();
+        give_up.into_iter().map(|(key, _)| key).collect()
     }
 
     fn observe(&mut self, host: &Host, only: Option<&BTreeSet<Key>>) -> Result<(), String> {
@@ -200,9 +197,14 @@ impl<K: Kind + Part> Stage for Lane<K> {
         }
     }
 
-    fn compare(&mut self, only: Option<&BTreeSet<Key>>, cx: &DiffCx<'_>) -> Vec<Finding> {
+    fn compare(
+        &mut self,
+        only: Option<&BTreeSet<Key>>,
+        cx: &DiffCx<'_>,
+        memory: &dyn Memory,
+    ) -> Vec<Finding> {
         self.differences = self.kind.diff(&self.want(only), &self.observed, cx);
-        self.differences.iter().map(|difference| self.finding(difference)).collect()
+        self.differences.iter().map(|difference| self.finding(difference, memory)).collect()
     }
 
     fn apply(&mut self, step: Step, cx: &mut ApplyCx<'_>, go: &mut dyn FnMut(&Key) -> bool) -> Vec<Applied> {
@@ -261,11 +263,8 @@ impl<K: Kind + Part> Stage for Lane<K> {
                 (key.clone(), *digest, specs.get(key).is_some_and(|declared| declared.prune))
             })
             .collect();
-        for (key, digest, prune) in &settled {
+        for (key, ..) in &settled {
             self.unsettled.remove(key);
-            let remembered = self.remembered.entry(key.clone()).or_default();
-            remembered.converged = Some(*digest);
-            remembered.prune = *prune;
         }
         settled
     }
@@ -295,15 +294,14 @@ impl<K: Kind + Part> Stage for Lane<K> {
         K::watches(K::part(&self.desired))
     }
 
-    fn inputs(&self) -> Inputs {
-        let mut inputs = Inputs::new();
-        for (key, declared) in K::part(&self.desired) {
-            for (reaction, input) in K::inputs(&declared.spec) {
-                let service = ResourceId::new(K::NAME, key.clone());
-                inputs.entry((service, reaction)).or_default().push(input);
-            }
-        }
-        inputs
+    fn inputs(&self) -> Vec<(ResourceId, Reaction, ResourceId)> {
+        let of_one = |(key, declared): (&Key, &crate::kind::Declared<K::Spec>)| {
+            let service = ResourceId::new(K::NAME, key.clone());
+            K::inputs(&declared.spec)
+                .into_iter()
+                .map(move |(reaction, input)| (service.clone(), reaction, input))
+        };
+        K::part(&self.desired).iter().flat_map(of_one).collect()
     }
 
     fn notes(&self) -> &[String] {

@@ -1,4 +1,4 @@
-//! The levels of inputs that services react to, mirrored in memory so that a quiet pass asks the record nothing.
+//! The levels of inputs that services react to. The numbers are the memory's; here is who reacts to what.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,104 +6,82 @@ use super::memory::{Memory, MemoryError};
 use crate::kind::{Levels, Reaction};
 use crate::model::ResourceId;
 
-/// Generations of inputs, and what each service has seen of them.
-#[derive(Debug, Default)]
-pub struct Ledger {
-    inputs: Inputs,
-    generations: BTreeMap<ResourceId, u64>,
-    seen: BTreeMap<(ResourceId, Reaction), u64>,
-}
-
 /// What each service reacts to, and how.
-pub type Inputs = BTreeMap<(ResourceId, Reaction), Vec<ResourceId>>;
+#[derive(Debug, Default)]
+pub struct Inputs(BTreeMap<(ResourceId, Reaction), Vec<ResourceId>>);
 
-impl Ledger {
+impl Inputs {
     /// Takes up the services of a desired state with their inputs. A service of which nothing was recorded is
     /// taken to have seen its inputs as they are: adopting a running service restarts nothing. That baseline
     /// is durable before the first change, so that a reaction that becomes owed is never forgotten.
-    pub fn adopt(inputs: Inputs, memory: &mut dyn Memory) -> Result<Self, MemoryError> {
-        let generations = generations_of(inputs.values().flatten().collect(), memory);
-        let mut ledger = Ledger { inputs, generations, seen: BTreeMap::new() };
-        let mut baseline = Vec::new();
-        for ((service, reaction), inputs) in &ledger.inputs {
-            let level = memory.seen(service, *reaction).unwrap_or_else(|| {
-                let level = ledger.sum(inputs);
-                baseline.push((service.clone(), *reaction, level));
-                level
-            });
-            ledger.seen.insert((service.clone(), *reaction), level);
+    pub fn adopt(
+        rows: impl Iterator<Item = (ResourceId, Reaction, ResourceId)>,
+        memory: &mut dyn Memory,
+    ) -> Result<Self, MemoryError> {
+        let mut inputs: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (service, reaction, input) in rows {
+            inputs.entry((service, reaction)).or_default().push(input);
         }
+        let inputs = Inputs(inputs);
+        let unknown = inputs.0.keys().filter(|(service, reaction)| memory.seen(service, *reaction).is_none());
+        let baseline: Vec<_> =
+            unknown.filter_map(|(service, reaction)| inputs.level(service, *reaction, memory)).collect();
         if !baseline.is_empty() {
             memory.see(&baseline)?;
         }
-        Ok(ledger)
+        Ok(inputs)
     }
 
-    /// The generations of these grew by one.
-    pub fn grow<'a>(&mut self, changed: impl Iterator<Item = &'a ResourceId>) {
-        for id in changed {
-            *self.generations.entry(id.clone()).or_default() += 1;
-        }
-    }
-
-    /// A service took notice of its inputs as they are now. Returns what to write down.
-    pub fn settle(
-        &mut self,
+    /// What to write down when a service took notice of its inputs as they are now.
+    pub fn settled(
+        &self,
         service: &ResourceId,
         reactions: &[Reaction],
+        memory: &dyn Memory,
     ) -> Vec<(ResourceId, Reaction, u64)> {
-        let mut rows = Vec::new();
-        for reaction in reactions {
-            let Some(inputs) = self.inputs.get(&(service.clone(), *reaction)) else { continue };
-            let level = self.sum(inputs);
-            self.seen.insert((service.clone(), *reaction), level);
-            rows.push((service.clone(), *reaction, level));
-        }
-        rows
+        reactions.iter().filter_map(|reaction| self.level(service, *reaction, memory)).collect()
     }
 
     /// All inputs of a service.
-    pub fn inputs<'a>(&'a self, service: &'a ResourceId) -> impl Iterator<Item = &'a ResourceId> {
-        let of_service = self.inputs.iter().filter(move |((id, _), _)| id == service);
+    pub fn of<'a>(&'a self, service: &'a ResourceId) -> impl Iterator<Item = &'a ResourceId> {
+        let of_service = self.0.iter().filter(move |((id, _), _)| id == service);
         of_service.flat_map(|(_, inputs)| inputs)
     }
 
     /// The services that react to a resource.
     pub fn dependents<'a>(&'a self, input: &'a ResourceId) -> impl Iterator<Item = &'a ResourceId> {
-        self.inputs.iter().filter(move |(_, inputs)| inputs.contains(input)).map(|((service, _), _)| service)
+        self.0.iter().filter(move |(_, inputs)| inputs.contains(input)).map(|((service, _), _)| service)
     }
 
-    /// The view a comparison gets: with what is about to change in this pass.
-    pub fn view<'a>(&'a self, changing: &'a BTreeSet<ResourceId>) -> LevelView<'a> {
-        LevelView { ledger: self, changing }
-    }
-
-    fn sum(&self, inputs: &[ResourceId]) -> u64 {
-        inputs.iter().filter_map(|id| self.generations.get(id)).sum()
+    fn level(
+        &self,
+        service: &ResourceId,
+        reaction: Reaction,
+        memory: &dyn Memory,
+    ) -> Option<(ResourceId, Reaction, u64)> {
+        let inputs = self.0.get(&(service.clone(), reaction))?;
+        Some((service.clone(), reaction, sum(inputs, memory)))
     }
 }
 
-/// A [`Ledger`] as a comparison sees it.
+/// The levels as a comparison sees them: with what is about to change in this pass.
 pub struct LevelView<'a> {
-    ledger: &'a Ledger,
-    changing: &'a BTreeSet<ResourceId>,
+    /// The numbers.
+    pub memory: &'a dyn Memory,
+    /// What is about to change.
+    pub changing: &'a BTreeSet<ResourceId>,
 }
 
 impl Levels for LevelView<'_> {
     fn now(&self, inputs: &[ResourceId]) -> Option<u64> {
-        (!inputs.iter().any(|id| self.changing.contains(id))).then(|| self.ledger.sum(inputs))
+        (!inputs.iter().any(|id| self.changing.contains(id))).then(|| sum(inputs, self.memory))
     }
 
     fn seen(&self, service: &ResourceId, reaction: Reaction) -> Option<u64> {
-        self.ledger.seen.get(&(service.clone(), reaction)).copied()
+        self.memory.seen(service, reaction)
     }
 }
 
-fn generations_of(wanted: BTreeSet<&ResourceId>, memory: &dyn Memory) -> BTreeMap<ResourceId, u64> {
-    let kinds: BTreeSet<_> = wanted.iter().map(|id| id.kind).collect();
-    let known = kinds.into_iter().flat_map(|kind| {
-        let of_kind = memory.known(kind).into_iter();
-        of_kind.map(move |(key, remembered)| (ResourceId::new(kind, key), remembered.generation))
-    });
-    known.filter(|(id, _)| wanted.contains(id)).collect()
+fn sum(inputs: &[ResourceId], memory: &dyn Memory) -> u64 {
+    inputs.iter().map(|id| memory.resource(id).generation).sum()
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::kind::Reaction;
+use crate::model::plan::Held;
 use crate::model::{Digest, FieldDiff, Key, KindName, OutcomeResult, Place, ResourceId, Verdict};
 
 /// What is remembered of one resource that is or was under management.
@@ -31,8 +32,8 @@ pub struct Intent {
     pub fields: Vec<FieldDiff>,
     /// What will be done, in words; empty if nothing will be.
     pub action: String,
-    /// Whether it will be changed now.
-    pub applies: bool,
+    /// Why it is not changed now; none if it is.
+    pub held: Option<Held>,
     /// Whether it is not there yet and the change creates it.
     pub creates: bool,
     /// `prune` as declared.
@@ -52,8 +53,6 @@ pub enum Resolution {
     Tried(OutcomeResult),
     /// Applied without complaint, and it still differs.
     NotConverging,
-    /// It was still open when a later attempt began, which has a number of its own.
-    Retried,
 }
 
 /// The number of a drift in the record.
@@ -71,14 +70,18 @@ pub struct MemoryError {
     pub place: String,
 }
 
-/// What a pass remembers and writes down.
+/// What a pass remembers and writes down. Asking is cheap: it is asked of single resources in every pass.
 pub trait Memory: Send {
-    /// Everything known of one kind.
-    fn known(&self, kind: KindName) -> BTreeMap<Key, Remembered>;
+    /// Everything of one kind that is under management.
+    fn known(&self, kind: KindName) -> Vec<(Key, Remembered)>;
+    /// What is remembered of one resource.
+    fn resource(&self, id: &ResourceId) -> Remembered;
     /// Writes intents and sightings down, durably, in one go; generations of those that apply grow by one.
-    /// Returns their numbers in the same order.
+    /// A drift keeps its number for as long as the resource differs. Numbers come in the same order.
     fn note(&mut self, intents: &[Intent]) -> Result<Vec<DriftId>, MemoryError>;
-    /// Writes down what became of them.
+    /// The drifts that are not over.
+    fn open(&self) -> Vec<(ResourceId, DriftId)>;
+    /// Writes down what became of drifts.
     fn resolve(&mut self, resolutions: &[(DriftId, Resolution)]) -> Result<(), MemoryError>;
     /// These are as declared, under this spec: they are owned from now on.
     fn converged(&mut self, rows: &[Converged]) -> Result<(), MemoryError>;
@@ -109,7 +112,8 @@ pub struct Forgetful {
     resources: BTreeMap<ResourceId, Remembered>,
     seen: BTreeMap<(ResourceId, Reaction), u64>,
     suspended: BTreeMap<ResourceId, String>,
-    /// Every intent so far; its position is its number.
+    open: BTreeMap<ResourceId, DriftId>,
+    /// Every intent so far.
     pub intents: Vec<Intent>,
     /// Every resolution so far.
     pub resolutions: Vec<(DriftId, Resolution)>,
@@ -120,32 +124,44 @@ impl Forgetful {
     pub fn suspend(&mut self, resource: ResourceId, reason: &str) {
         self.suspended.insert(resource, reason.to_owned());
     }
-
-    /// What is remembered of a resource.
-    pub fn resource(&self, id: &ResourceId) -> Option<&Remembered> {
-        self.resources.get(id)
-    }
 }
 
 impl Memory for Forgetful {
-    fn known(&self, kind: KindName) -> BTreeMap<Key, Remembered> {
+    fn known(&self, kind: KindName) -> Vec<(Key, Remembered)> {
         let of_kind = self.resources.iter().filter(|(id, _)| id.kind == kind);
         of_kind.map(|(id, remembered)| (id.key.clone(), remembered.clone())).collect()
     }
 
+    fn resource(&self, id: &ResourceId) -> Remembered {
+        self.resources.get(id).cloned().unwrap_or_default()
+    }
+
     fn note(&mut self, intents: &[Intent]) -> Result<Vec<DriftId>, MemoryError> {
-        let first = self.intents.len() as u64;
-        for intent in intents.iter().filter(|intent| intent.applies) {
-            let remembered = self.resources.entry(intent.resource.clone()).or_default();
-            remembered.generation += 1;
-            remembered.brought |= intent.creates;
+        let mut numbers = Vec::new();
+        for intent in intents {
+            if intent.held.is_none() {
+                let remembered = self.resources.entry(intent.resource.clone()).or_default();
+                remembered.generation += 1;
+                remembered.brought |= intent.creates;
+            }
+            let next = self.intents.len() as DriftId + 1;
+            numbers.push(*self.open.entry(intent.resource.clone()).or_insert(next));
+            self.intents.push(intent.clone());
         }
-        self.intents.extend_from_slice(intents);
-        Ok((first..self.intents.len() as u64).collect())
+        Ok(numbers)
+    }
+
+    fn open(&self) -> Vec<(ResourceId, DriftId)> {
+        self.open.iter().map(|(id, number)| (id.clone(), *number)).collect()
     }
 
     fn resolve(&mut self, resolutions: &[(DriftId, Resolution)]) -> Result<(), MemoryError> {
-        self.resolutions.extend_from_slice(resolutions);
+        for (number, resolution) in resolutions {
+            if matches!(resolution, Resolution::Right | Resolution::Gone) {
+                self.open.retain(|_, open| open != number);
+            }
+            self.resolutions.push((*number, resolution.clone()));
+        }
         Ok(())
     }
 
@@ -161,6 +177,7 @@ impl Memory for Forgetful {
     fn forget(&mut self, resources: &[ResourceId]) -> Result<(), MemoryError> {
         for id in resources {
             self.resources.remove(id);
+            self.open.remove(id);
         }
         Ok(())
     }

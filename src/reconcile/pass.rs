@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::gate::{self, Gate, Judgement, Patience};
 use super::lane::{Finding, Stage};
+use super::levels::LevelView;
 use super::memory::{Converged, DriftId, Intent, Memory, MemoryError, Resolution};
 use super::report::{PassReport, Seen};
 use super::scope::Scope;
@@ -95,10 +96,10 @@ pub fn pass(engine: &mut Engine, world: &World<'_>, order: &Order, memory: &mut 
     report.plan = plan(engine, &cases);
 
     if order.purpose == Purpose::Apply {
-        let done = write_down(engine, &mut cases, memory).and_then(|()| {
+        let done = write_down(&mut cases, memory).and_then(|()| {
             apply(engine, world, &mut cases, memory, &mut report)?;
-            verify(engine, world, &mut cases, started, &mut settled, &mut report);
-            conclude(engine, &cases, &scope, settled, memory, &report)
+            verify(engine, world, &mut cases, started, memory, &mut settled, &mut report);
+            conclude(&cases, &scope, settled, memory, &report)
         });
         report.record_fault = done.err().map(|fault| fault.to_string());
     }
@@ -140,8 +141,8 @@ fn survey(
         }
         report.unknown.extend(lane.unknown().into_iter().map(|(key, why)| (lane.kind(), key, why)));
         report.notes.extend_from_slice(lane.notes());
-        let levels = engine.ledger.view(&changing);
-        let findings = lane.compare(only, &DiffCx { levels: &levels });
+        let levels = LevelView { memory, changing: &changing };
+        let findings = lane.compare(only, &DiffCx { levels: &levels }, memory);
         if order.purpose == Purpose::Apply {
             settled.take(lane.as_mut(), only);
         }
@@ -185,27 +186,16 @@ fn plan(engine: &Engine, cases: &[Case]) -> Plan {
     Plan { commit: engine.desired.revision.as_ref().map(|revision| revision.commit.clone()), changes }
 }
 
-/// Intents are on disk before the first change. What is only seen is written down once, while it lasts.
-fn write_down(engine: &mut Engine, cases: &mut [Case], memory: &mut dyn Memory) -> Result<(), MemoryError> {
-    let mut fresh = Vec::new();
-    for case in cases {
-        case.number = engine.open.get(&case.finding.resource).copied();
-        if case.held.is_none() || case.number.is_none() {
-            fresh.push(case);
-        }
-    }
-    if fresh.is_empty() {
+/// Intents are on disk before the first change.
+fn write_down(cases: &mut [Case], memory: &mut dyn Memory) -> Result<(), MemoryError> {
+    if cases.is_empty() {
         return Ok(());
     }
-    let intents: Vec<Intent> = fresh.iter().map(|case| case.intent()).collect();
-    let numbers = memory.note(&intents)?;
-    engine.ledger.grow(intents.iter().filter(|intent| intent.applies).map(|intent| &intent.resource));
-    let mut retried = Vec::new();
-    for (case, number) in fresh.into_iter().zip(numbers) {
-        retried.extend(case.number.replace(number).map(|before| (before, Resolution::Retried)));
-        engine.open.insert(case.finding.resource.clone(), number);
+    let intents: Vec<Intent> = cases.iter().map(Case::intent).collect();
+    for (case, number) in cases.iter_mut().zip(memory.note(&intents)?) {
+        case.number = Some(number);
     }
-    if retried.is_empty() { Ok(()) } else { memory.resolve(&retried) }
+    Ok(())
 }
 
 /// Step by step, kind by kind. Independent resources go on when one fails; what depends on it waits.
@@ -237,7 +227,7 @@ fn apply(
                 if cases[*at].has_stopped() {
                     return false;
                 }
-                let incomplete = engine.ledger.inputs(&id).find(|input| !is_complete(cases, input));
+                let incomplete = engine.inputs.of(&id).find(|input| !is_complete(cases, input));
                 match incomplete {
                     Some(input) if step == Step::Reactions => {
                         owed.push((*at, format!("{input}, which is not as declared yet")));
@@ -255,7 +245,7 @@ fn apply(
                 let (result, note) = one.result.into_noted();
                 if result == OutcomeResult::Done && !one.settles.is_empty() {
                     // If this is not remembered, the reaction happens once more: harmless, and told.
-                    memory.see(&engine.ledger.settle(&id, &one.settles))?;
+                    memory.see(&engine.inputs.settled(&id, &one.settles, memory))?;
                 }
                 if let Some(case) = index.get(&id).map(|at| &mut cases[*at])
                     && !case.has_stopped()
@@ -289,6 +279,7 @@ fn verify(
     world: &World<'_>,
     cases: &mut [Case],
     started: Duration,
+    memory: &dyn Memory,
     settled: &mut Settled,
     report: &mut PassReport,
 ) {
@@ -300,8 +291,8 @@ fn verify(
             report.blind.push((lane.kind(), why));
             continue;
         }
-        let levels = engine.ledger.view(&nothing_changes);
-        let residual = lane.compare(Some(keys), &DiffCx { levels: &levels });
+        let levels = LevelView { memory, changing: &nothing_changes };
+        let residual = lane.compare(Some(keys), &DiffCx { levels: &levels }, memory);
         settled.take(lane.as_mut(), Some(keys));
         let took = world.host.clock.since_boot().saturating_sub(started);
         let of_kind = cases.iter_mut().filter(|case| case.finding.resource.kind == lane.kind());
@@ -349,32 +340,23 @@ fn touched(cases: &[Case]) -> BTreeMap<KindName, BTreeSet<Key>> {
 
 /// Writes down what became of everything in scope.
 fn conclude(
-    engine: &mut Engine,
     cases: &[Case],
     scope: &Scope,
     settled: Settled,
     memory: &mut dyn Memory,
     report: &PassReport,
 ) -> Result<(), MemoryError> {
-    let differing: BTreeMap<&ResourceId, &Case> =
-        cases.iter().map(|case| (&case.finding.resource, case)).collect();
-    let mut resolutions = Vec::new();
-    let mut still_open = BTreeMap::new();
-    for (id, number) in &engine.open {
-        let resolution = match differing.get(id) {
-            Some(case) => case.resolution(),
-            None if scope.contains(id) && !report.is_unread(id) => Some(Resolution::Gone),
-            None => None,
-        };
-        if !matches!(resolution, Some(Resolution::Right | Resolution::Gone)) {
-            still_open.insert(id.clone(), *number);
-        }
-        resolutions.extend(resolution.map(|resolution| (*number, resolution)));
-    }
+    let numbered = cases.iter().filter_map(|case| Some((case.number?, case.resolution()?)));
+    let mut resolutions: Vec<_> = numbered.collect();
+    let differing: BTreeSet<&ResourceId> = cases.iter().map(|case| &case.finding.resource).collect();
+    let gone = memory
+        .open()
+        .into_iter()
+        .filter(|(id, _)| scope.contains(id) && !differing.contains(id) && !report.is_unread(id));
+    resolutions.extend(gone.map(|(_, number)| (number, Resolution::Gone)));
     if !resolutions.is_empty() {
         memory.resolve(&resolutions)?;
     }
-    engine.open = still_open;
     if !settled.converged.is_empty() {
         memory.converged(&settled.converged)?;
     }
@@ -423,7 +405,7 @@ impl Case {
             verdict: self.verdict,
             fields: self.finding.fields.clone(),
             action: self.action(),
-            applies: self.held.is_none(),
+            held: self.held.clone(),
             creates: self.creates(),
             prune: self.finding.prune,
             declared: self.finding.declared.clone(),

@@ -1,0 +1,139 @@
+//! The compiling process: the store and the facts it is handed; no network, no other files to speak of.
+//!
+//! Its answer is a line of JSON ([`Answer`]) and then the bytes of every content, one after another in the order
+//! of the line. The parent stores them by digest while they come, so that neither side holds them all.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::confine::{Reach, confine};
+use super::{Worker, WorkerError, read_request, write_answer};
+use crate::declaration::{self, Compiled};
+use crate::host::facts::Facts;
+use crate::host::privilege::Limits;
+use crate::host::program::stream;
+use crate::keep::Contents;
+use crate::kind::Desired;
+use crate::model::content::Content;
+use crate::model::{CommitId, Diagnostic};
+use crate::source::{Store, TreeCaps};
+
+/// A compile of ten thousand files takes a second or two; what takes this long hangs.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long the line of JSON may be: a hundred thousand resources fit.
+const LONGEST_LINE: u64 = 128 << 20;
+
+/// What is asked of the process.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// The folder of the store.
+    pub store: PathBuf,
+    /// The commit to compile.
+    pub commit: CommitId,
+    /// Where in the tree the declaration lives.
+    pub subfolder: Option<String>,
+    /// The host's name.
+    pub host: String,
+    /// The host's facts.
+    pub facts: Facts,
+}
+
+/// What the process hands over.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// The desired state; its contents follow.
+    Compiled {
+        /// What the host should be.
+        desired: Box<Desired>,
+        /// What is worth knowing and refuses nothing.
+        warnings: Vec<Diagnostic>,
+        /// The contents that follow, in this order.
+        contents: Vec<Content>,
+    },
+    /// The declaration is refused.
+    Refused {
+        /// All its faults.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// The commit could not be read.
+    Unreadable {
+        /// What happened and what to do next.
+        message: String,
+    },
+}
+
+/// Runs the process; contents go to `contents` as they come.
+pub fn run(request: &Request, contents: &Contents) -> Result<Answer, WorkerError> {
+    let name = Worker::Compile.name();
+    let run = Worker::Compile.run(request, TIME_LIMIT)?;
+    let (done, answer) = stream(&run, |output| receive(&mut BufReader::new(output), contents))
+        .map_err(|source| WorkerError::Process { name, source })?;
+    match done.succeeded() {
+        true => Ok(answer),
+        false => Err(WorkerError::NoAnswer { name, complaint: done.complaint() }),
+    }
+}
+
+fn receive(output: &mut impl BufRead, contents: &Contents) -> io::Result<Answer> {
+    let mut line = Vec::new();
+    output.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+    let answer: Answer = serde_json::from_slice(&line)?;
+    if let Answer::Compiled { contents: list, .. } = &answer {
+        for content in list {
+            let mut bytes = vec![0; usize::try_from(content.size).map_err(io::Error::other)?];
+            output.read_exact(&mut bytes)?;
+            if Content::of(&bytes) != *content {
+                return Err(io::Error::other(format!("content {} came as other bytes", content.digest)));
+            }
+            contents.put(&bytes).map_err(io::Error::other)?;
+        }
+    }
+    Ok(answer)
+}
+
+/// The process itself.
+pub(super) fn main(input: impl Read, output: &mut impl Write) -> io::Result<()> {
+    let request: Request = read_request(input)?;
+    let limits = Limits { address_space: 1 << 30, file_size: 0, cpu_seconds: 60, open_files: 64 };
+    confine(Reach::Nothing, &limits)?;
+    let unreadable = |message: String| Answer::Unreadable { message };
+    let store = match Store::open(&request.store) {
+        Ok(store) => store,
+        Err(error) => return write_answer(output, &unreadable(error.to_string())),
+    };
+    let commit = store.commit(&request.commit).map_err(|error| error.to_string());
+    let tree = store
+        .tree(&request.commit, request.subfolder.as_deref(), &TreeCaps::default())
+        .map_err(|error| error.to_string());
+    let (commit, tree) = match commit.and_then(|commit| Ok((commit, tree?))) {
+        Ok(both) => both,
+        Err(message) => return write_answer(output, &unreadable(message)),
+    };
+    match declaration::compile(&tree, &request.host, &request.facts) {
+        Err(diagnostics) => write_answer(output, &Answer::Refused { diagnostics }),
+        Ok(mut compiled) => {
+            compiled.desired.revision = Some(commit.revision());
+            send(compiled, &tree, output)
+        }
+    }
+}
+
+fn send(compiled: Compiled, tree: &dyn declaration::Tree, output: &mut impl Write) -> io::Result<()> {
+    // A size is known for sure only once the bytes are read; reading twice is cheaper than holding all of them.
+    let mut contents = Vec::with_capacity(compiled.contents.len());
+    for digest in compiled.contents.keys() {
+        contents.push(Content::of(&compiled.bytes(digest, tree).map_err(io::Error::other)?));
+    }
+    let digests: Vec<_> = contents.iter().map(|content| content.digest).collect();
+    let desired = Box::new(compiled.desired.clone());
+    write_answer(output, &Answer::Compiled { desired, warnings: compiled.warnings.clone(), contents })?;
+    for digest in &digests {
+        output.write_all(&compiled.bytes(digest, tree).map_err(io::Error::other)?)?;
+    }
+    output.flush()
+}

@@ -1,0 +1,120 @@
+//! The short-lived processes that touch what is not to be trusted: the network, and the repository's text. They
+//! are entries of the `agentd` binary, run as the unprivileged user `agentd`, hand over plain data, and give all
+//! their memory back by ending.
+//!
+//! ```text
+//! agentd ──request (JSON, standard input)──▶ agentd worker fetch   ──▶ Fetched | FetchError
+//!        ──request──────────────────────────▶ agentd worker compile ──▶ Desired + contents | diagnostics
+//! ```
+//!
+//! May not: change the host. What a worker hands over is data; the root agent validates it again.
+
+pub mod compile;
+pub mod confine;
+pub mod fetch;
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::host::program::{ProgramError, Run};
+
+/// Our own binary, the very one that is running: an upgrade in between does not mix two versions.
+const OURSELVES: &str = "/proc/self/exe";
+
+/// How long a request may be: it comes from our own parent.
+const LONGEST_REQUEST: u64 = 16 << 20;
+
+/// A worker's name and entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worker {
+    /// Fetches one branch.
+    Fetch,
+    /// Compiles one commit for one host.
+    Compile,
+}
+
+/// Why a worker gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// It could not be run to its end.
+    #[error("the {name} process did not work out")]
+    Process {
+        /// Which.
+        name: &'static str,
+        /// What happened.
+        #[source]
+        source: ProgramError,
+    },
+    /// It ended without a usable answer.
+    #[error("the {name} process gave no answer: {complaint}")]
+    NoAnswer {
+        /// Which.
+        name: &'static str,
+        /// What it said.
+        complaint: String,
+    },
+    /// What it handed over could not be stored or prepared.
+    #[error("could not {what}")]
+    Storage {
+        /// What was tried, on what.
+        what: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Worker {
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Worker::Fetch => "fetch",
+            Worker::Compile => "compile",
+        }
+    }
+
+    /// Runs the entry of this name in this process: reads the request, gives up privileges, answers.
+    pub fn main(self) -> io::Result<()> {
+        let input = io::stdin().lock();
+        let output = &mut io::stdout().lock();
+        match self {
+            Worker::Fetch => fetch::main(input, output),
+            Worker::Compile => compile::main(input, output),
+        }
+    }
+
+    fn run(self, request: &impl Serialize, time_limit: Duration) -> Result<Run, WorkerError> {
+        let mut run = Run::new(PathBuf::from(OURSELVES), &["worker", self.name()]);
+        run.stdin = serde_json::to_vec(request).map_err(|error| WorkerError::Storage {
+            what: format!("write the request of the {} process", self.name()),
+            source: error.into(),
+        })?;
+        run.time_limit = time_limit;
+        Ok(run)
+    }
+}
+
+impl std::str::FromStr for Worker {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = [Worker::Fetch, Worker::Compile].into_iter().find(|worker| worker.name() == text);
+        named.ok_or_else(|| format!("`{text}` is no worker: fetch or compile"))
+    }
+}
+
+fn read_request<T: DeserializeOwned>(input: impl Read) -> io::Result<T> {
+    let mut bytes = Vec::new();
+    input.take(LONGEST_REQUEST).read_to_end(&mut bytes)?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+fn write_answer(output: &mut impl Write, answer: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *output, answer)?;
+    output.write_all(b"\n")?;
+    output.flush()
+}
