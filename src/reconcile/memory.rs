@@ -36,6 +36,8 @@ pub struct Intent {
     pub held: Option<Held>,
     /// Whether it is not there yet and the change creates it.
     pub creates: bool,
+    /// Whether the change takes it away.
+    pub removes: bool,
     /// `prune` as declared.
     pub prune: bool,
     /// Where the declaration demands it.
@@ -61,13 +63,11 @@ pub type DriftId = u64;
 /// Memory could not be written: no change may be made that could not be accounted for.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the record can't be written ({message}): nothing is changed until it can; free space or repair {place}"
+    "the record can't be written ({message}): nothing is changed until it can; free space below its folder"
 )]
 pub struct MemoryError {
-    /// What failed.
+    /// What failed, on which file.
     pub message: String,
-    /// Where the record is.
-    pub place: String,
 }
 
 /// What a pass remembers and writes down. Asking is cheap: it is asked of single resources in every pass.

@@ -407,6 +407,7 @@ impl Case {
             action: self.action(),
             held: self.held.clone(),
             creates: self.creates(),
+            removes: self.finding.actions.iter().any(|action| action.removes),
             prune: self.finding.prune,
             declared: self.finding.declared.clone(),
         }

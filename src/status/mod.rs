@@ -215,8 +215,8 @@ pub struct SuspensionLine {
     pub owner: String,
     /// Since when.
     pub since: Timestamp,
-    /// Until when.
-    pub until: Timestamp,
+    /// Until when; none if until it is resumed.
+    pub until: Option<Timestamp>,
 }
 
 /// A guarded change that undoes itself unless it is confirmed.
