@@ -142,6 +142,14 @@ impl Folder {
         }
     }
 
+    /// Sets extended attributes of the folder or file under `name`.
+    pub(super) fn set_xattrs(&self, name: &OsStr, xattrs: &Xattrs, mode: u32) -> Result<(), FilesError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.handle, name, flags, Mode::empty())
+            .and_then(|handle| xattrs.set(&handle, mode))
+            .map_err(|errno| self.fault("set the attributes of", name, errno))
+    }
+
     /// Makes what was done in this folder survive a power cut.
     pub fn sync(&self) -> Result<(), FilesError> {
         self.readable()

@@ -26,6 +26,7 @@ pub use error::FilesError;
 pub use folder::Folder;
 pub use read::Entry;
 pub use stat::{FileType, Identity, Stat};
+pub use tree::Measure;
 pub use write::{How, Staged, Written, is_staged_name};
 
 use rustix::fs::{Mode, OFlags};

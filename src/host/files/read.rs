@@ -111,7 +111,7 @@ impl Folder {
 
     /// Opens the regular file under `name` for reading. A pipe, device or link in its place is an error and is
     /// neither waited for nor touched.
-    fn open_regular(&self, name: &OsStr) -> Result<Option<(File, Stat)>, FilesError> {
+    pub(super) fn open_regular(&self, name: &OsStr) -> Result<Option<(File, Stat)>, FilesError> {
         let wrong = |found| {
             let path = self.path().join(name);
             FilesError::WrongType { path, found, wanted: FileType::File }

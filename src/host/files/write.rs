@@ -23,6 +23,9 @@ use crate::host::counters::COUNTERS;
 /// How the names of staged files begin.
 const STAGED: &str = ".agentd.";
 
+/// How the names of what was displaced and still has to be kept begin. Never swept.
+const DISPLACED: &str = ".agentd-old.";
+
 /// How often another name is tried if one is taken.
 const NAME_TRIES: usize = 8;
 
@@ -77,6 +80,28 @@ impl Folder {
         Ok(staged)
     }
 
+    /// Copies the regular file under `name` to `new` in `to`, where nothing may be, in pieces and synced.
+    pub(super) fn copy_file(
+        &self,
+        name: &OsStr,
+        to: &Folder,
+        new: &OsStr,
+        attributes: Attributes,
+    ) -> Result<(), FilesError> {
+        let xattrs = self.xattrs(name)?;
+        let Some((mut from, _)) = self.open_regular(name)? else {
+            return Err(self.fault("copy", name, Errno::NOENT));
+        };
+        let staged = to.stage_file(new, b"", attributes, &xattrs)?;
+        let fault = |error: &std::io::Error| to.fault("copy to", new, errno(error));
+        if let Some(file) = &staged.file {
+            let mut into = File::from(file.try_clone().map_err(|error| fault(&error))?);
+            std::io::copy(&mut from, &mut into).map_err(|error| fault(&error))?;
+        }
+        staged.sync()?;
+        staged.move_in()
+    }
+
     /// Makes a symbolic link beside `target`.
     pub fn stage_link(
         &self,
@@ -104,6 +129,22 @@ impl Folder {
         Ok(staged)
     }
 
+    /// Copies the tree under `name` in `from` to beside `target`.
+    pub fn stage_copy(&self, target: &OsStr, from: &Folder, name: &OsStr) -> Result<Staged<'_>, FilesError> {
+        let beside = Folder::beside(STAGED, target);
+        let staged = self.armed(target, beside, None, Attributes::root(0));
+        from.copy_tree(name, self, &staged.name)?;
+        Ok(staged)
+    }
+
+    /// Gives the file `name` the further name `other`, in place of whatever file lies there, in one step.
+    pub fn link_over(&self, name: &OsStr, other: &OsStr) -> Result<(), FilesError> {
+        let link =
+            |beside: &OsStr| rustix::fs::linkat(self.handle(), name, self.handle(), beside, AtFlags::empty());
+        let (beside, ()) = self.staged(other, link)?;
+        self.rename_over(&beside, other)
+    }
+
     /// Takes away what a crash left staged in this folder. Only for a caller that knows that nobody is staging
     /// here now. Returns how many.
     pub fn sweep(&self) -> Result<usize, FilesError> {
@@ -112,12 +153,8 @@ impl Folder {
             if !is_staged_name(&entry.name) {
                 continue;
             }
-            // Staged files are root's. A folder that is not empty is nothing of ours.
-            match self.remove(&entry.name) {
-                Ok(removed) => swept += usize::from(removed),
-                Err(error) if error.is(Errno::NOTEMPTY) => {}
-                Err(error) => return Err(error),
-            }
+            self.remove_tree(&entry.name)?;
+            swept += 1;
         }
         Ok(swept)
     }
@@ -147,6 +184,11 @@ impl Folder {
         Ok(Written { stat, how: How::InPlace })
     }
 
+    /// A name beside `target` for what is displaced by it and waits to be kept.
+    pub fn displaced_name(target: &OsStr) -> OsString {
+        Folder::beside(DISPLACED, target)
+    }
+
     fn staged<T>(
         &self,
         target: &OsStr,
@@ -174,7 +216,17 @@ impl Folder {
     }
 }
 
-impl Staged<'_> {
+impl<'f> Staged<'f> {
+    /// The folder it is staged in.
+    pub fn folder(&self) -> &'f Folder {
+        self.folder
+    }
+
+    /// The name it is to have.
+    pub fn target(&self) -> &OsStr {
+        &self.target
+    }
+
     /// The name it has for now.
     pub fn name(&self) -> &OsStr {
         &self.name
@@ -220,6 +272,13 @@ impl Staged<'_> {
         }
     }
 
+    /// Takes its final name, where nothing may be. The folder is not synced yet.
+    pub fn move_in(mut self) -> Result<(), FilesError> {
+        self.folder.move_to(&self.name, self.folder, &self.target)?;
+        self.armed = false;
+        Ok(())
+    }
+
     /// Leaves it under its present name, which is the caller's to deal with from here on.
     #[must_use]
     pub fn release(mut self) -> OsString {
@@ -241,7 +300,7 @@ impl Drop for Staged<'_> {
     fn drop(&mut self) {
         if self.armed {
             // What cannot be taken away now is swept later.
-            let _ = self.folder.remove(&self.name);
+            let _ = self.folder.remove_tree(&self.name);
         }
     }
 }
