@@ -9,6 +9,7 @@ pub mod accounts;
 mod apart;
 pub mod clock;
 pub mod counters;
+pub mod facts;
 pub mod files;
 pub mod memory;
 pub mod netfilter;
