@@ -117,7 +117,7 @@ impl fmt::Display for CheckReport {
         let plural =
             |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
         let (errors, warnings) = (self.count(Severity::Error), self.count(Severity::Warning));
-        write!(f, "{} compiled", plural(self.hosts.len(), "host"))?;
+        write!(f, "checked {}", plural(self.hosts.len(), "host"))?;
         write!(f, ": {}, {}", plural(errors, "error"), plural(warnings, "warning"))
     }
 }
@@ -207,7 +207,7 @@ impl<'f, 'a> Check<'f, 'a> {
         for file in &self.fleet.hosts {
             for name in file.matches.names.iter().filter(|name| name.is_name()) {
                 let listed = self.report.hosts.iter().any(|host| host.name == name.as_str());
-                if !listed && host_name(name.as_str()).is_ok() {
+                if !listed && !file.matches.faulty && host_name(name.as_str()).is_ok() {
                     self.made_up(file, name.as_str(), Origin::HostFile);
                 }
             }
@@ -218,6 +218,9 @@ impl<'f, 'a> Check<'f, 'a> {
     fn classes(&mut self, inventory: Option<&Inventory>) {
         for file in &self.fleet.hosts {
             let patterns: Vec<&Pattern> = file.matches.names.iter().filter(|name| !name.is_name()).collect();
+            if file.matches.faulty {
+                continue;
+            }
             if patterns.is_empty() && !file.matches.names.is_empty() {
                 continue;
             }
@@ -238,7 +241,7 @@ impl<'f, 'a> Check<'f, 'a> {
 
     /// A name that fits a pattern and no host has yet.
     fn stand_in(&self, pattern: Option<&Pattern>) -> String {
-        let pattern = pattern.map_or("host-*", Pattern::as_str);
+        let pattern = pattern.map(Pattern::as_str).filter(|pattern| *pattern != "*").unwrap_or("host-*");
         let filled = |number: usize| {
             let name = pattern.replacen('*', &number.to_string(), 1).replace('*', "").replace('?', "1");
             host_name(&name).ok()
@@ -259,9 +262,12 @@ impl<'f, 'a> Check<'f, 'a> {
         follow_version(&mut facts);
         if let Choice::Tie(one, other) = self.fleet.choose(Candidate { name, facts: &facts }) {
             // Of a host that exists only here it is no more than a warning.
-            let fault = Diagnostic { severity: Severity::Warning, ..tie(name, one, other) };
-            let mut fault = self.fleet.with_excerpts(vec![fault]);
-            fault.drain(..).for_each(|fault| self.find(fault, None));
+            let severity = match origin {
+                Origin::Class => Severity::Warning,
+                Origin::HostFile | Origin::Inventory => Severity::Error,
+            };
+            let fault = self.fleet.with_excerpts(vec![Diagnostic { severity, ..tie(name, one, other) }]);
+            fault.into_iter().for_each(|fault| self.find(fault, None));
         }
         let compiled = compile::by_file(self.fleet, file, name, &facts);
         self.take(name, origin, Some(file), compiled);

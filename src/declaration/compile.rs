@@ -6,16 +6,15 @@ use super::fleet::{Choice, Fleet};
 use super::kinds;
 use super::layer::{HostFile, Layer};
 use super::limits;
-use super::literal;
 use super::matching::{Candidate, host_name};
 use super::materials::Workshop;
 use super::merge::{self, Conflict};
-use super::render::{Context, Fuel, RenderFault};
+use super::render::{Context, Fuel};
+use super::strings::{Scope, Strings};
 use super::{Compiled, ContentAt};
 use crate::host::facts::Facts;
 use crate::kind::{Desired, ParseCx, Policy, PruneDefaults};
-use crate::model::located::Entry;
-use crate::model::{Diagnostic, Digest, Faults, Located, Place, Table, Value};
+use crate::model::{Diagnostic, Digest, Faults, Located, Place};
 
 /// Compiles one host by the host file that counts for it.
 pub fn by_choice(fleet: &Fleet<'_>, host: &str, facts: &Facts) -> Result<Compiled, Vec<Diagnostic>> {
@@ -30,13 +29,20 @@ pub fn by_choice(fleet: &Fleet<'_>, host: &str, facts: &Facts) -> Result<Compile
     match fleet.choose(Candidate { name: &name, facts }) {
         Choice::One(file) => by_file(fleet, file, &name, facts),
         Choice::Tie(one, other) => {
-            faults.push(tie(&name, one, other));
+            push_if_alone(&mut faults, tie(&name, one, other));
             Err(fleet.with_excerpts(faults.into_sorted()))
         }
         Choice::None => {
-            faults.push(unmatched(fleet, &name));
+            push_if_alone(&mut faults, unmatched(fleet, &name));
             Err(fleet.with_excerpts(faults.into_sorted()))
         }
+    }
+}
+
+/// Where a file could not be read, it is no wonder that the hosts it is for are not found.
+fn push_if_alone(faults: &mut Faults, fault: Diagnostic) {
+    if !faults.has_errors() {
+        faults.push(fault);
     }
 }
 
@@ -119,8 +125,10 @@ impl Compiler<'_, '_> {
         let mut fuel = Fuel(limits::HOST_FUEL);
         let context = self.context(host, facts, &mut fuel);
         let merged = self.merged();
-        let tables: BTreeMap<_, _> =
-            merged.into_iter().map(|(name, table)| (name, self.render(table, &context, &mut fuel))).collect();
+        let tables: BTreeMap<_, _> = merged
+            .into_iter()
+            .map(|(name, table)| (name, self.rendered(table, Scope::Resources, &context, &mut fuel)))
+            .collect();
         let mut desired = Desired {
             host: host.to_owned(),
             host_file: Some(place_of(self.file)),
@@ -144,7 +152,7 @@ impl Compiler<'_, '_> {
         for layer in self.layers.clone() {
             let Some(own) = layer.vars.clone() else { continue };
             let context = Context::new(host, facts, vars.as_ref());
-            let own = self.render(own, &context, fuel);
+            let own = self.rendered(own, Scope::Variables, &context, fuel);
             vars = Some(match vars {
                 Some(lower) => merge::over(lower, own, &mut Vec::new(), &mut |_| {}),
                 None => own,
@@ -185,69 +193,8 @@ impl Compiler<'_, '_> {
         merged
     }
 
-    /// Renders every string in a value. Faults stand at their place within the string.
-    fn render(&mut self, mut located: Located, context: &Context, fuel: &mut Fuel) -> Located {
-        located.value = match located.value {
-            Value::String(text) => Value::String(self.string(text, &located.place, context, fuel)),
-            Value::Array(elements) => Value::Array(
-                elements.into_iter().map(|element| self.render(element, context, fuel)).collect(),
-            ),
-            Value::Table(table) => {
-                let render = |(key, Entry { key_place, value }): (String, Entry)| {
-                    (key, Entry { key_place, value: self.render(value, context, fuel) })
-                };
-                Value::Table(table.into_iter().map(render).collect::<Table>())
-            }
-            plain @ (Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_)) => plain,
-        };
-        located
-    }
-
-    fn string(&mut self, text: String, place: &Place, context: &Context, fuel: &mut Fuel) -> String {
-        // Most strings are no templates, and some that are none look like one: `{#` alone begins a comment
-        // in a template and a count in a shell.
-        if !text.contains("{{") && !text.contains("{%") {
-            return text;
-        }
-        let fleet = self.fleet;
-        let mut include = |path: &str| fleet.template_text(path).map_err(|fault| fault.message);
-        let name = place.file.to_string();
-        match fleet.renderer.borrow_mut().render(&name, &text, context, fuel, &mut include) {
-            Ok(rendered) if rendered.len() <= limits::STRING_BYTES => rendered,
-            Ok(_) => {
-                let message =
-                    format!("the string has more than {} bytes after rendering", limits::STRING_BYTES);
-                self.faults.push(Diagnostic::error("too-large", place, message));
-                text
-            }
-            Err(fault) => {
-                self.faults.push(self.string_fault(fault, &name, place));
-                text
-            }
-        }
-    }
-
-    fn string_fault(&self, fault: RenderFault, name: &str, place: &Place) -> Diagnostic {
-        let inside = if fault.template == name {
-            fault.range.clone().and_then(|range| self.within(place, range))
-        } else {
-            Some(self.fleet.place_in(&fault))
-        };
-        let mut diagnostic = Diagnostic::error(fault.code, inside.as_ref().unwrap_or(place), fault.message);
-        diagnostic.hint = fault.hint;
-        if fault.template != name {
-            diagnostic = diagnostic.related(place, "included here");
-        }
-        diagnostic
-    }
-
-    /// The place of a range of a decoded string whose literal begins at `place`.
-    fn within(&self, place: &Place, range: std::ops::Range<usize>) -> Option<Place> {
-        let text = self.fleet.text(&place.file)?;
-        let start = text.offset(place);
-        let literal = &text.text[start..];
-        let at = |offset| start + literal::source_offset(literal, offset);
-        Some(text.place(at(range.start)..at(range.end)))
+    fn rendered(&mut self, located: Located, scope: Scope, context: &Context, fuel: &mut Fuel) -> Located {
+        Strings { fleet: self.fleet, faults: self.faults, scope, context, fuel }.rendered(located)
     }
 
     fn policy(&self) -> Policy {

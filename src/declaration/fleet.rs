@@ -209,7 +209,7 @@ impl<'a> Fleet<'a> {
         for path in self.paths.iter().filter(|path| path.ends_with(".toml") && !is_layer(path)) {
             let hint = match path.split_once('/') {
                 None if path == INVENTORY_FILE || path.starts_with('.') => continue,
-                None => "here are only fleet.toml and inventory.toml read".to_owned(),
+                None => "in this folder only fleet.toml and inventory.toml are read".to_owned(),
                 Some((folder, _)) => {
                     let near = |known: &&str| strsim::damerau_levenshtein(folder, known) <= 2;
                     let Some(known) = ["hosts", "roles"].into_iter().find(near) else { continue };

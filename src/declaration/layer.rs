@@ -60,7 +60,7 @@ pub fn fleet(file: &Arc<str>, document: &Located, faults: &mut Faults) -> Option
             ),
         }
         let policy = policy(&mut fields, cx);
-        misplaced(&mut fields, &[("match", HOST_ONLY), ("roles", HOST_ONLY)], cx);
+        misplaced(document, &mut fields, &[("match", HOST_ONLY), ("roles", HOST_ONLY)], cx);
         Some(layer(file, fields, policy, cx))
     })
 }
@@ -78,7 +78,7 @@ pub fn role(file: &Arc<str>, document: &Located, faults: &mut Faults) -> Option<
             ("removal_limit", WHOLE_HOST),
             ("schema", "only fleet.toml has it"),
         ];
-        misplaced(&mut fields, &elsewhere, cx);
+        misplaced(document, &mut fields, &elsewhere, cx);
         Some(layer(file, fields, (None, None), cx))
     })
 }
@@ -93,7 +93,7 @@ pub fn host(file: &Arc<str>, stem: &str, document: &Located, faults: &mut Faults
             None => own_name(file, stem, cx),
         };
         let policy = policy(&mut fields, cx);
-        misplaced(&mut fields, &[("schema", "only fleet.toml has it")], cx);
+        misplaced(document, &mut fields, &[("schema", "only fleet.toml has it")], cx);
         let roles = roles.unwrap_or_default();
         for (index, (role, place)) in roles.iter().enumerate() {
             if roles[..index].iter().any(|(earlier, _)| earlier == role) {
@@ -156,8 +156,16 @@ fn policy(fields: &mut Fields<'_>, cx: &mut ParseCx<'_>) -> (Option<DriftMode>, 
     (drift, limit)
 }
 
-fn misplaced(fields: &mut Fields<'_>, elsewhere: &[(&'static str, &str)], cx: &mut ParseCx<'_>) {
-    for (key, hint) in elsewhere {
+/// Keys that exist, but not in this file. They are asked for only where they stand, lest a list of what is known
+/// here name them.
+fn misplaced(
+    document: &Located,
+    fields: &mut Fields<'_>,
+    elsewhere: &[(&'static str, &str)],
+    cx: &mut ParseCx<'_>,
+) {
+    let Value::Table(table) = &document.value else { return };
+    for (key, hint) in elsewhere.iter().filter(|(key, _)| table.contains_key(*key)) {
         if let Some(found) = fields.get(key) {
             cx.error("misplaced-key", &found.place, format!("`{key}` has no meaning here"), *hint);
         }
@@ -202,11 +210,11 @@ fn roles(fields: &mut Fields<'_>, cx: &mut ParseCx<'_>) -> Option<Roles> {
 fn own_name(file: &Arc<str>, stem: &str, cx: &mut ParseCx<'_>) -> Match {
     let place = Place::file(file);
     match host_name(stem).and_then(|name| Pattern::parse(&name)) {
-        Ok(name) => Match { names: vec![name], conditions: Vec::new(), place: Some(place) },
+        Ok(name) => Match { names: vec![name], place: Some(place), ..Match::default() },
         Err(message) => {
             let hint = "rename the file to the host's name, or say which hosts it is for in [match]";
             cx.error("bad-host-name", &place, message, hint);
-            Match::default()
+            Match { faulty: true, ..Match::default() }
         }
     }
 }
@@ -255,6 +263,7 @@ fn conditions(table: &Located, roles_above: &mut Option<Roles>, cx: &mut ParseCx
         cx.error("empty-match", &table.place, "[match] has no condition", hint);
     }
     fields.finish(cx);
+    matches.faulty = cx.faults.as_slice().len() > before;
     matches
 }
 
@@ -263,7 +272,12 @@ fn amounts(fields: &mut Fields<'_>, conditions: &mut Vec<Condition>, cx: &mut Pa
         let count = fields.integer(key, cx)?;
         let value = u64::try_from(count.value).ok();
         if value.is_none() {
-            cx.error("bad-value", count.place, "a number of processors is not negative", "");
+            cx.error(
+                "bad-value",
+                count.place,
+                "a number of processors is not negative",
+                "write a number such as 4",
+            );
         }
         value
     };

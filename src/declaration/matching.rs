@@ -32,6 +32,8 @@ pub struct Match {
     pub conditions: Vec<Condition>,
     /// Where it is written.
     pub place: Option<Place>,
+    /// Whether it could not be read in full: then it speaks of nobody.
+    pub faulty: bool,
 }
 
 /// A name, or a pattern in which `*` stands for any characters (also dots, also none) and `?` for one.
@@ -78,7 +80,7 @@ pub enum Amount {
 impl Match {
     /// How closely this speaks of a host; none if it does not.
     pub fn rank(&self, host: Candidate<'_>) -> Option<Rank> {
-        if !self.conditions.iter().all(|condition| condition.holds(host.facts)) {
+        if self.faulty || !self.conditions.iter().all(|condition| condition.holds(host.facts)) {
             return None;
         }
         if self.names.is_empty() {

@@ -41,6 +41,7 @@ mod matching;
 mod materials;
 mod merge;
 mod render;
+mod strings;
 mod syntax;
 mod text;
 mod tree;

@@ -192,7 +192,7 @@ fn explain(error: &Error, name: &str, context: &Context, not_included: Option<St
             Some("name a file of this repository by its whole path, such as \"files/common.j2\"".to_owned()),
         ),
         ErrorKind::UnknownFilter => ("template", sentence("there is no ", detail), None),
-        ErrorKind::UnknownFunction => ("template", format!("there is no function {detail}"), None),
+        ErrorKind::UnknownFunction => ("template", sentence("there is no function ", detail), None),
         ErrorKind::UnknownTest => ("template", sentence("there is no ", detail), None),
         kind => ("template", sentence(&format!("{kind}: "), detail), None),
     };

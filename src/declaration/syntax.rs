@@ -7,7 +7,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};
 
 use super::limits;
-use super::text::{Text, is_hidden};
+use super::text::Text;
+use crate::model::diagnostic::is_hidden;
 use crate::model::located::Entry;
 use crate::model::{Diagnostic, Faults, Located, Table, Value};
 
@@ -15,10 +16,23 @@ use crate::model::{Diagnostic, Faults, Located, Table, Value};
 pub fn parse(text: &Text, faults: &mut Faults) -> Option<Located> {
     let mut reader = Reader { text, faults, sound: true, parsed: true };
     reader.hidden_characters();
-    let (document, errors) = DeTable::parse_recoverable(&text.text);
+    let (document, mut errors) = DeTable::parse_recoverable(&text.text);
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
     reader.parsed = errors.is_empty();
-    for error in errors {
-        reader.syntax(&error);
+    reader.sound &= errors.is_empty();
+    let open = reader.open_bracket(document.get_ref(), &errors);
+    let mut last_line = 0;
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        if open.as_ref().is_some_and(|open| span.start >= open.start) {
+            break;
+        }
+        // The first fault of a line explains the others.
+        let line = text.place(span).line;
+        if line != last_line {
+            reader.syntax(error);
+        }
+        last_line = line;
     }
     let value = Value::Table(reader.table(document.get_ref(), 0));
     let sound = reader.sound;
@@ -55,6 +69,20 @@ impl Reader<'_> {
             let hint = "it makes the text show other than it reads: delete it";
             self.fault("hidden-character", at..at + c.len_utf8(), message, hint);
         }
+    }
+
+    /// A bracket that is not closed swallows what follows, and the parser complains about every line of it: it is
+    /// told once, where it begins.
+    fn open_bracket(&mut self, document: &DeTable<'_>, errors: &[Error]) -> Option<Range<usize>> {
+        let last = errors.iter().rfind(|error| error.message().starts_with("unclosed"))?.span()?.start;
+        let mut all = Vec::new();
+        brackets(document, &mut all);
+        let open = all.into_iter().find(|bracket| {
+            let source = &self.text.text[bracket.clone()];
+            bracket.end >= last && source.starts_with(['[', '{']) && !source.starts_with("[[")
+        })?;
+        self.fault("syntax", open.start..open.start + 1, "this bracket is not closed", "");
+        Some(open)
     }
 
     fn syntax(&mut self, error: &Error) {
@@ -130,6 +158,31 @@ impl Reader<'_> {
     }
 }
 
+/// Where the arrays and inline tables of a document are, the outer ones first.
+fn brackets(table: &DeTable<'_>, found: &mut Vec<Range<usize>>) {
+    for value in table.values() {
+        bracket(value, found);
+    }
+}
+
+fn bracket(value: &Spanned<DeValue<'_>>, found: &mut Vec<Range<usize>>) {
+    match value.get_ref() {
+        DeValue::Array(elements) => {
+            found.push(value.span());
+            elements.iter().for_each(|element| bracket(element, found));
+        }
+        DeValue::Table(table) => {
+            found.push(value.span());
+            brackets(table, found);
+        }
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_) => {}
+    }
+}
+
 struct Advice {
     code: &'static str,
     message: String,
@@ -158,6 +211,18 @@ fn advise(message: &str, word: &str, next: Option<char>) -> Advice {
         "key with no value" if next == Some(':') => {
             syntax("a key with no value".into(), "TOML writes `key = value`, not `key: value`")
         }
+        "invalid unquoted key" if word == ":" => {
+            syntax("`:` in place of `=`".into(), "TOML writes `key = value`, not `key: value`")
+        }
+        "invalid unquoted key" => syntax(
+            "a key may hold only letters, digits, `-` and `_`".into(),
+            "write any other key in quotes, such as \"/etc/motd\"",
+        ),
+        _ if expected.contains("visible characters") || expected.contains("printable characters") => Advice {
+            code: "control-character",
+            message: "a control character may not stand here".into(),
+            hint: "put such content into a file of the repository and name it with `source`".into(),
+        },
         "key with no value" => syntax("a key with no value".into(), "write `key = value`"),
         "missing escaped value" | "too few unicode value digits" => syntax(
             "an escape that TOML does not know".into(),
@@ -166,6 +231,10 @@ fn advise(message: &str, word: &str, next: Option<char>) -> Advice {
         "invalid basic string" if expected == "`\"`" => {
             syntax("the string is not closed".into(), "close it with `\"`; several lines need \"\"\"…\"\"\"")
         }
+        "invalid multi-line basic string" if expected == "`\"`" => {
+            syntax("the string is not closed".into(), "close it with \"\"\"")
+        }
+        "invalid multi-line literal string" => syntax("the string is not closed".into(), "close it with '''"),
         "invalid literal string" => {
             syntax("the string is not closed".into(), "close it with `'`; several lines need '''…'''")
         }
@@ -211,10 +280,16 @@ mod tests {
 
     #[test]
     fn all_faults_of_a_file_are_told_at_once() {
-        let source = "a = 1\na = 2\nb = yes\nc = 0644\nd: 3\ne = \"\\q\"\n";
-        let expected =
-            ["2:1 duplicate-key", "3:5 syntax", "4:5 syntax", "5:2 syntax", "5:3 syntax", "6:7 syntax"];
+        let source = "a = 1\na = 2\nb = yes\nc = 0644\nd = \"\\q\"\ne: 3\n";
+        let expected = ["2:1 duplicate-key", "3:5 syntax", "4:5 syntax", "5:7 syntax", "6:2 syntax"];
         assert_eq!(faults(source), expected);
+    }
+
+    #[test]
+    fn a_bracket_that_is_not_closed_is_told_once_where_it_begins() {
+        assert_eq!(faults("a = 1\nb = [1, 2\nc = 3\n[d]\ne = 4\n"), ["2:5 syntax"]);
+        assert_eq!(faults("a = yes\nb = { c = [1, 2\n[d]\n"), ["1:5 syntax", "2:5 syntax"]);
+        assert_eq!(faults("[[a]]\nb = 1\n[c\n"), ["3:3 syntax"]);
     }
 
     #[test]

@@ -80,13 +80,6 @@ impl Text {
     }
 }
 
-/// Characters that make a text show other than it reads: they turn the direction of writing or have no width.
-pub const fn is_hidden(c: char) -> bool {
-    matches!(c,
-        '\u{061C}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}'
-        | '\u{FEFF}' | '\u{E0001}'..='\u{E007F}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

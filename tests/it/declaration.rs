@@ -50,7 +50,8 @@ fn bad_repositories_are_refused_in_the_published_words() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut wrong = Vec::new();
     let mut count = 0;
-    let mut folders: Vec<PathBuf> = std::fs::read_dir(golden_folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut folders: Vec<PathBuf> =
+        std::fs::read_dir(golden_folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     for folder in folders.iter().filter(|folder| folder.is_dir() && !folder.ends_with("_base")) {
         count += 1;
@@ -62,6 +63,11 @@ fn bad_repositories_are_refused_in_the_published_words() {
             wrong.push(format!("=== {}\n{said}", folder.display()));
         }
     }
-    assert!(wrong.is_empty(), "{} of {count} cases say something else than published:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {count} cases say something else than published:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     assert!(count >= 60, "only {count} cases were found");
 }
