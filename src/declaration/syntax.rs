@@ -1,6 +1,5 @@
 //! From the text of a TOML file to values that know their places. All faults of the file at once.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -145,7 +144,7 @@ impl Reader<'_> {
     }
 
     /// Refuses control characters that an escape smuggled into a string or key.
-    fn characters(&mut self, string: &Cow<'_, str>, span: Range<usize>, what: &str, allowed: &[char]) {
+    fn characters(&mut self, string: &str, span: Range<usize>, what: &str, allowed: &[char]) {
         // Written out they are the parser's business; only an escape gets one past it.
         let escaped = |c: &char| (c.is_control() || is_hidden(*c)) && !allowed.contains(c);
         let Some(c) = string.chars().find(escaped) else { return };
