@@ -109,7 +109,17 @@ pub fn validate(specs: &Specs<Spec>) -> Vec<Diagnostic> {
 /// The name of a unit as a declaration spells it: a service may leave its suffix out.
 pub fn unit_name(text: &str) -> Result<UnitName, String> {
     const SUFFIXES: [&str; 11] = [
-        "service", "socket", "timer", "path", "target", "mount", "automount", "swap", "slice", "scope", "device",
+        "service",
+        "socket",
+        "timer",
+        "path",
+        "target",
+        "mount",
+        "automount",
+        "swap",
+        "slice",
+        "scope",
+        "device",
     ];
     // A dot alone tells nothing: `php8.2-fpm` has one, and is a service.
     let has_suffix = text.rsplit_once('.').is_some_and(|(_, suffix)| SUFFIXES.contains(&suffix));
