@@ -60,11 +60,9 @@ pub struct MaterialFault {
 }
 
 impl ParseCx<'_> {
-    /// Reports an error. An empty hint is none: where the message says it all.
+    /// Reports an error.
     pub fn error(&mut self, code: &str, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
-        let hint = hint.into();
-        let fault = Diagnostic::error(code, place, message);
-        self.faults.push(if hint.is_empty() { fault } else { fault.hint(hint) });
+        self.faults.push(Diagnostic::error(code, place, message).hint(hint));
     }
 
     /// Reports a fault of a material at the place that named it.

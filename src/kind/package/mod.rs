@@ -13,20 +13,35 @@
 //! dpkg status ─database─▶ State                repair ladder, if dpkg was interrupted
 //! ```
 
+pub mod apply;
+pub mod apt;
 pub mod database;
 pub mod diff;
+pub mod goal;
+pub mod holdback;
 pub mod lock;
 pub mod name;
+pub mod offers;
+pub mod reason;
+mod repair;
 pub mod spec;
 pub mod status;
+pub mod transaction;
 pub mod version;
 
 use crate::host::Host;
-use crate::kind::{Difference, LookAt, ObserveError, Observed, Reading, Specs, Want, Watch};
-use crate::model::{Key, KindName};
+use crate::kind::desired::Part;
+use crate::kind::{
+    ApplyCx, Desired, DiffCx, Difference, Kind, LookAt, ObserveError, Observed, ParseCx, Planned, Reading,
+    Specs, Want, Watch,
+};
+use crate::model::{Diagnostic, Key, KindName, Located, OutcomeResult};
 
+pub use apply::Settings;
+use database::DatabaseError;
 use database::{Database, FOLDER};
 pub use diff::{Change, State};
+use goal::Declaration;
 pub use lock::{Holder, transaction_running};
 use name::PackageName;
 pub use spec::{Spec, Wish};
@@ -35,11 +50,23 @@ use status::{Package, Table};
 /// Debian packages, as dpkg and apt do them.
 #[derive(Debug, Default)]
 pub struct Packages {
+    settings: Settings,
+    /// The last reading, for as long as the database stays the same.
     database: Option<Database>,
+    /// Who was changing packages when we last looked.
     running: Option<Holder>,
+    /// What is declared of all packages, as of the last look: apt's solutions must not contradict it.
+    declaration: Declaration,
+    /// Whether the last transaction showed that the package index is out of date.
+    index_suspect: bool,
 }
 
 impl Packages {
+    /// With settings of its own.
+    pub fn new(settings: Settings) -> Self {
+        Packages { settings, ..Packages::default() }
+    }
+
     /// Every package on the host, by name and architecture: what two hosts are compared by. One read of the
     /// database at most.
     pub fn all(&mut self, host: &Host) -> Result<impl Iterator<Item = Package<'_>>, ObserveError> {
@@ -47,13 +74,31 @@ impl Packages {
     }
 
     fn table(&mut self, host: &Host) -> Result<&Table, ObserveError> {
-        let read = Database::read(&host.root, self.database.take());
-        let read = read.map_err(|error| ObserveError { kind: KindName::Package, message: chain(&error) })?;
-        Ok(self.database.insert(read).table())
+        self.fresh(host).map_err(|error| ObserveError { kind: KindName::Package, message: chain(&error) })
     }
 
-    /// Reads what is asked for.
-    pub fn observe(&mut self, host: &Host, want: &Want<'_, Spec>) -> Result<Observed<State>, ObserveError> {
+    fn fresh(&mut self, host: &Host) -> Result<&Table, DatabaseError> {
+        let read = Database::read(&host.root, self.database.take())?;
+        Ok(self.database.insert(read).table())
+    }
+}
+
+impl Kind for Packages {
+    const NAME: KindName = KindName::Package;
+    const TABLE: &'static str = "packages";
+    type Spec = Spec;
+    type State = State;
+    type Change = Change;
+
+    fn parse(table: &Located, cx: &mut ParseCx<'_>) -> Specs<Spec> {
+        spec::parse(table, cx)
+    }
+
+    fn validate(specs: &Specs<Spec>) -> Vec<Diagnostic> {
+        spec::validate(specs)
+    }
+
+    fn observe(&mut self, host: &Host, want: &Want<'_, Spec>) -> Result<Observed<State>, ObserveError> {
         // The lock first: a transaction that begins after we read is seen by the next pass, one that ended
         // before has written its last word.
         self.running = transaction_running(host);
@@ -61,6 +106,8 @@ impl Packages {
         let native = native(table);
         let keys = want.declared().map(|(key, _)| key).chain(want.pruned());
         let readings = keys.map(|key| (key.clone(), reading(table, key, native))).collect();
+        let declaration = Declaration::of(want.specs.iter(), want.prune.iter(), native);
+        self.declaration = declaration;
         let note = match &self.running {
             Some(holder) => Some(holder.to_string()),
             None => self.database.as_ref().and_then(interrupted_note),
@@ -68,8 +115,12 @@ impl Packages {
         Ok(Observed { readings, notes: note.into_iter().collect() })
     }
 
-    /// Compares.
-    pub fn diff(&self, want: &Want<'_, Spec>, observed: &Observed<State>) -> Vec<Difference<Change>> {
+    fn diff(
+        &self,
+        want: &Want<'_, Spec>,
+        observed: &Observed<State>,
+        _cx: &DiffCx<'_>,
+    ) -> Vec<Difference<Change>> {
         let state = |key: &Key| match observed.readings.get(key)? {
             Reading::Present(state) => Some(Some(state)),
             Reading::Absent => Some(None),
@@ -79,22 +130,38 @@ impl Packages {
             want.declared().filter_map(|(key, declared)| diff::difference(key, &declared.spec, state(key)?));
         let pruned = want.pruned().filter_map(|key| diff::pruned(key, state(key)?));
         let mut differences: Vec<_> = declared.chain(pruned).collect();
-        if let Some(holder) = &self.running {
+        // A transaction of our own (of an earlier life) is not waited for: applying adopts it.
+        let others = self.running.as_ref().filter(|holder| holder.unit.as_deref() != Some(transaction::UNIT));
+        if let Some(holder) = others {
             let waiting = format!("the end of a running transaction ({holder})");
             differences.iter_mut().for_each(|difference| difference.waiting = Some(waiting.clone()));
         }
         differences
     }
 
-    /// What is worth waking up for: dpkg renames a new `status` into place at the end of every run, and lets
-    /// go of its locks when a transaction is over.
-    pub fn watches(specs: &Specs<Spec>) -> Vec<Watch> {
+    fn apply(&mut self, cx: &mut ApplyCx<'_>, changes: &[Planned<Spec, Change>]) -> Vec<OutcomeResult> {
+        self.make(cx, changes)
+    }
+
+    fn declare(key: &Key, state: &State) -> String {
+        spec::declare(key, state)
+    }
+
+    /// dpkg renames a new `status` into place at the end of every run, and lets go of its locks when a
+    /// transaction is over.
+    fn watches(specs: &Specs<Spec>) -> Vec<Watch> {
         let watch = |name: &str| Watch {
             folder: format!("/{FOLDER}").into(),
             name: Some(name.to_owned()),
             look_at: LookAt::Kind(KindName::Package),
         };
         if specs.is_empty() { Vec::new() } else { ["status", "lock-frontend", "lock"].map(watch).into() }
+    }
+}
+
+impl Part for Packages {
+    fn part(desired: &Desired) -> &Specs<Spec> {
+        &desired.package
     }
 }
 
