@@ -18,7 +18,7 @@ mod ledger;
 mod network;
 mod tree;
 
-pub use archive::Deb;
+pub use archive::{Archive, Deb};
 pub use exec::{Output, wait_until};
 pub use forge::Forge;
 pub use host::Host;
