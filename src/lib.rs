@@ -1,5 +1,6 @@
 //! agentd holds a Debian server to the declaration in a git repository.
 
+pub mod declaration;
 pub mod host;
 pub mod keep;
 pub mod kind;

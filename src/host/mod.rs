@@ -9,10 +9,13 @@ pub mod accounts;
 mod apart;
 pub mod clock;
 pub mod counters;
+pub mod facts;
 pub mod files;
+pub mod memory;
 pub mod netfilter;
 pub mod privilege;
 pub mod program;
+pub mod pulse;
 pub mod units;
 
 use std::sync::Arc;

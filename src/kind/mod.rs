@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::Host;
 use crate::host::units::UnitName;
 use crate::keep::{Contents, Keep};
+use crate::model::content::Content;
 use crate::model::{
     Diagnostic, DriftMode, FieldDiff, Key, KindName, Located, OutcomeResult, Provenance, ResourceId, Step,
 };
@@ -90,6 +91,17 @@ pub trait Kind: Send {
 
     /// What is worth waking up for. Pure.
     fn watches(specs: &Specs<Self::Spec>) -> Vec<Watch>;
+
+    /// Whether a resource (or, without a key, the whole kind) is provably what it was when it was last read or
+    /// written by us: then an event about it is the echo of our own work. Cheap, and never guessed by time.
+    fn is_untouched(&self, _host: &Host, _key: Option<&Key>) -> bool {
+        false
+    }
+
+    /// The contents a spec wants laid down. Pure.
+    fn contents(_spec: &Self::Spec) -> Vec<Content> {
+        Vec::new()
+    }
 
     /// The resources whose changes this one reacts to, and how. Pure.
     fn inputs(_spec: &Self::Spec) -> Vec<(Reaction, ResourceId)> {

@@ -60,9 +60,11 @@ pub struct MaterialFault {
 }
 
 impl ParseCx<'_> {
-    /// Reports an error.
+    /// Reports an error. An empty hint is none: where the message says it all.
     pub fn error(&mut self, code: &str, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
-        self.faults.push(Diagnostic::error(code, place, message).hint(hint));
+        let hint = hint.into();
+        let fault = Diagnostic::error(code, place, message);
+        self.faults.push(if hint.is_empty() { fault } else { fault.hint(hint) });
     }
 
     /// Reports a fault of a material at the place that named it.

@@ -82,23 +82,41 @@ impl fmt::Display for Diagnostic {
         let Place { file, line, column, length } = &self.place;
         let number = line.to_string();
         let pad = " ".repeat(number.len());
-        write!(f, "{severity}[{}]: {}\n{pad}--> {file}:{line}:{column}", self.code, self.message)?;
+        let message = displayable(&self.message);
+        write!(f, "{severity}[{}]: {message}\n{pad}--> {file}:{line}:{column}", self.code)?;
         if let Some(excerpt) = &self.excerpt {
-            // A tab is one column for us and several for the terminal: show it as one blank.
-            let shown: String = excerpt.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let shown = displayable(excerpt);
             let room = shown.chars().count().saturating_sub(*column as usize - 1).max(1);
             let carets = "^".repeat((*length as usize).clamp(1, room));
             let lead = " ".repeat(*column as usize - 1);
             write!(f, "\n{pad} |\n{number} | {shown}\n{pad} | {lead}{carets}")?;
         }
         for (place, what) in &self.related {
-            write!(f, "\n{pad} = note: {what}: {place}")?;
+            write!(f, "\n{pad} = note: {}: {place}", displayable(what))?;
         }
         match &self.hint {
-            Some(hint) => write!(f, "\n{pad} = help: {hint}"),
+            Some(hint) => write!(f, "\n{pad} = help: {}", displayable(hint)),
             None => Ok(()),
         }
     }
+}
+
+/// Whether a character makes a text show other than it reads: it turns the direction of writing or has no width.
+pub const fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\u{061C}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}'
+        | '\u{FEFF}' | '\u{E0001}'..='\u{E007F}')
+}
+
+/// What may reach a terminal of a text from the repository: one visible character for each, so that columns stay
+/// true. A tab is one column for us and several for the terminal.
+fn displayable(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\t' | '\n' => ' ',
+        c if c.is_control() || is_hidden(c) => '\u{FFFD}',
+        c => c,
+    };
+    text.chars().map(shown).collect()
 }
 
 /// Collects diagnostics, so that all faults are told at once.

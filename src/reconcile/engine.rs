@@ -8,11 +8,11 @@ use super::attempts::Attempts;
 use super::lane::Stage;
 use super::levels::Inputs;
 use super::memory::{Memory, MemoryError};
-use super::scope::Scope;
+use super::scope::{KindScope, Scope};
 use crate::host::Host;
 use crate::kind::{Desired, LookAt, Watch};
 use crate::model::fingerprint::Fingerprint;
-use crate::model::{Key, KindName, ResourceId};
+use crate::model::{Digest, Key, KindName, ResourceId};
 
 /// All kinds at work on one host.
 pub struct Engine {
@@ -66,6 +66,32 @@ impl Engine {
         self.lanes.iter().find(|lane| lane.kind() == kind).map(|lane| lane.keys()).unwrap_or_default()
     }
 
+    /// Digests of the contents the desired state in force lays down.
+    pub fn contents(&self) -> BTreeSet<Digest> {
+        self.lanes.iter().flat_map(|lane| lane.contents()).collect()
+    }
+
+    /// What of a scope is more than the echo of our own work; none if nothing is.
+    pub fn without_echoes(&self, host: &Host, scope: Scope) -> Option<Scope> {
+        let Scope::Some(kinds) = scope else { return Some(scope) };
+        let mut left = BTreeMap::new();
+        for lane in &self.lanes {
+            match kinds.get(&lane.kind()) {
+                None => {}
+                Some(KindScope::All) if lane.is_untouched(host, None) => {}
+                Some(KindScope::All) => drop(left.insert(lane.kind(), KindScope::All)),
+                Some(KindScope::Keys(keys)) => {
+                    let touched = keys.iter().filter(|key| !lane.is_untouched(host, Some(*key)));
+                    let touched: BTreeSet<Key> = touched.cloned().collect();
+                    if !touched.is_empty() {
+                        left.insert(lane.kind(), KindScope::Keys(touched));
+                    }
+                }
+            }
+        }
+        (!left.is_empty()).then_some(Scope::Some(left))
+    }
+
     /// Forgets how often resources were changed lately: a person asked, so waits no longer hold.
     pub fn forgive(&mut self) {
         self.attempts.clear_all();
@@ -109,8 +135,8 @@ impl Engine {
         let mut wide = scope.clone();
         for (kind, within) in kinds {
             let keys = match within {
-                super::scope::KindScope::All => self.keys(*kind).into_iter().collect(),
-                super::scope::KindScope::Keys(keys) => keys.clone(),
+                KindScope::All => self.keys(*kind).into_iter().collect(),
+                KindScope::Keys(keys) => keys.clone(),
             };
             for key in keys {
                 for service in self.inputs.dependents(&ResourceId::new(*kind, key)) {

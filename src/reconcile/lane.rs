@@ -47,6 +47,10 @@ pub trait Stage: Send {
     fn fingerprint(&self) -> Vec<(Key, Digest)>;
     /// The TOML that would declare what was observed of a resource.
     fn declare(&self, key: &Key) -> Option<String>;
+    /// Whether a resource, or the whole kind, is provably what it was when we last read or wrote it.
+    fn is_untouched(&self, host: &Host, key: Option<&Key>) -> bool;
+    /// Digests of the contents that are to be laid down.
+    fn contents(&self) -> Vec<Digest>;
     /// Gives back the memory of the last look: the next one reads the host again anyway.
     fn rest(&mut self);
 }
@@ -323,6 +327,15 @@ impl<K: Kind + Part> Stage for Lane<K> {
             Reading::Present(state) => Some(K::declare(key, state)),
             Reading::Absent | Reading::Unknown(_) => None,
         }
+    }
+
+    fn is_untouched(&self, host: &Host, key: Option<&Key>) -> bool {
+        self.kind.is_untouched(host, key)
+    }
+
+    fn contents(&self) -> Vec<Digest> {
+        let specs = K::part(&self.desired).values();
+        specs.flat_map(|declared| K::contents(&declared.spec)).map(|content| content.digest).collect()
     }
 
     fn rest(&mut self) {

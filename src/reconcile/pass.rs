@@ -1,17 +1,19 @@
 //! One pass, top to bottom.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::engine::Engine;
 use super::gate::{self, Gate, Judgement, Patience};
-use super::lane::{Finding, Stage};
+use super::lane::{self, Finding};
 use super::levels::LevelView;
 use super::memory::{Converged, DriftId, Intent, Memory, MemoryError, Resolution};
 use super::report::{PassReport, Seen};
 use super::scope::Scope;
 use crate::host::Host;
 use crate::host::counters::COUNTERS;
+use crate::host::pulse::PULSE;
 use crate::host::units::UnitName;
 use crate::keep::{Contents, Keep};
 use crate::kind::{ApplyCx, DiffCx};
@@ -29,6 +31,19 @@ pub struct World<'a> {
     pub contents: &'a Contents,
     /// Where what would be lost is kept.
     pub keep: &'a Keep,
+    /// Set when the agent is to stop: the step at hand is finished, the next one is not begun.
+    pub stopping: &'a AtomicBool,
+    /// Told how far the pass is.
+    pub progress: &'a dyn Fn(Stage),
+}
+
+/// How far a pass is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Everything was read and compared; so many changes are about to be made.
+    Observed(usize),
+    /// The changes were made and are looked at once more.
+    Verifying,
 }
 
 /// What a pass is asked to do.
@@ -94,10 +109,12 @@ pub fn pass(engine: &mut Engine, world: &World<'_>, order: &Order, memory: &mut 
     let mut cases = survey(engine, world, &scope, order, memory, &mut settled, &mut report);
     hold_removals_above_limit(&mut cases, engine.desired.policy.removal_limit, order.removals);
     report.plan = plan(engine, &cases);
+    (world.progress)(Stage::Observed(cases.iter().filter(|case| case.held.is_none()).count()));
 
     if order.purpose == Purpose::Apply {
         let done = write_down(&mut cases, memory).and_then(|()| {
             apply(engine, world, &mut cases, memory, &mut report)?;
+            (world.progress)(Stage::Verifying);
             verify(engine, world, &mut cases, started, memory, &mut settled, &mut report);
             conclude(&cases, &scope, settled, memory, &report)
         });
@@ -139,6 +156,8 @@ fn survey(
             report.blind.push((lane.kind(), why));
             continue;
         }
+        report.observed += only.map_or_else(|| lane.declared(), BTreeSet::len);
+        PULSE.beat();
         report.unknown.extend(lane.unknown().into_iter().map(|(key, why)| (lane.kind(), key, why)));
         report.notes.extend_from_slice(lane.notes());
         let levels = LevelView { memory, changing: &changing };
@@ -218,6 +237,9 @@ fn apply(
     let mut cx =
         ApplyCx { host: world.host, contents: world.contents, keep: world.keep, hold_units: &hold_units };
     for step in Step::ALL {
+        if world.stopping.load(Ordering::Relaxed) {
+            break;
+        }
         for lane in &mut engine.lanes {
             let kind = lane.kind();
             let mut owed = Vec::new();
@@ -237,6 +259,7 @@ fn apply(
                 }
             };
             let applied = lane.apply(step, &mut cx, &mut go);
+            PULSE.beat();
             for (at, message) in owed {
                 cases[at].result = Some(OutcomeResult::Waiting { message });
             }
@@ -367,7 +390,7 @@ fn conclude(
 }
 
 impl Settled {
-    fn take(&mut self, lane: &mut dyn Stage, only: Option<&BTreeSet<Key>>) {
+    fn take(&mut self, lane: &mut dyn lane::Stage, only: Option<&BTreeSet<Key>>) {
         let kind = lane.kind();
         let id = |key| ResourceId::new(kind, key);
         let rows = lane.settled(only).into_iter();

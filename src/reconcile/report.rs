@@ -14,6 +14,8 @@ pub struct PassReport {
     pub outcomes: Vec<Outcome>,
     /// Every resource in scope that was not simply as declared.
     pub findings: Vec<Seen>,
+    /// How many resources were looked at.
+    pub observed: usize,
     /// Kinds of which nothing could be read, and why.
     pub blind: Vec<(KindName, String)>,
     /// Single resources that could not be read, and why.

@@ -2,5 +2,6 @@
 // Tests act on the machine with the machine's own means.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
+mod declaration;
 mod package;
 mod source;
