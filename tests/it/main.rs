@@ -4,4 +4,5 @@
 
 mod declaration;
 mod package;
+mod service;
 mod source;
