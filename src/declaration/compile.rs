@@ -14,7 +14,8 @@ use super::strings::{Scope, Strings};
 use super::{Compiled, ContentAt};
 use crate::host::facts::Facts;
 use crate::kind::{Desired, ParseCx, Policy, PruneDefaults};
-use crate::model::{Diagnostic, Digest, Faults, Located, Place};
+use crate::model::content::Content;
+use crate::model::{Diagnostic, Faults, Located, Place};
 
 /// Compiles one host by the host file that counts for it.
 pub fn by_choice(fleet: &Fleet<'_>, host: &str, facts: &Facts) -> Result<Compiled, Vec<Diagnostic>> {
@@ -121,7 +122,7 @@ struct Compiler<'c, 'a> {
 }
 
 impl Compiler<'_, '_> {
-    fn run(mut self, host: &str, facts: &Facts) -> (Desired, BTreeMap<Digest, ContentAt>) {
+    fn run(mut self, host: &str, facts: &Facts) -> (Desired, BTreeMap<Content, ContentAt>) {
         let mut fuel = Fuel(limits::HOST_FUEL);
         let context = self.context(host, facts, &mut fuel);
         let merged = self.merged();
@@ -236,8 +237,8 @@ impl Compiler<'_, '_> {
 /// Whether the host file has the last word on a leaf: by saying it, or an alternative to it.
 fn decides(host: &Located, table: &str, path: &[String]) -> bool {
     let Some((leaf, parent)) = path.split_last() else { return true };
-    let groups = kinds::alternatives(table).iter().filter(|group| group.contains(&leaf.as_str()));
-    let others = groups.flat_map(|group| group.iter().map(|field| (*field).to_owned()));
+    let groups = kinds::alternatives(table).iter().filter(|group| group.keys.contains(&leaf.as_str()));
+    let others = groups.flat_map(|group| group.keys.iter().map(|field| (*field).to_owned()));
     std::iter::once(leaf.clone()).chain(others).any(|leaf| {
         let path: merge::Path = parent.iter().cloned().chain([leaf]).collect();
         merge::speaks_of(host, &path)

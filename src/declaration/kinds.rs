@@ -8,10 +8,27 @@ use crate::model::Located;
 /// The tables that kinds are declared in.
 pub const TABLES: [&str; 4] = ["firewall", "packages", "files", "services"];
 
-/// Keys of a resource that are alternatives to each other, by table.
-pub fn alternatives(table: &str) -> &'static [&'static [&'static str]] {
+/// Keys of a resource that are alternatives to each other: a higher layer that uses one of them takes the others
+/// back. Without this a layer could never change how a lower one had said it.
+pub struct Alternatives {
+    /// The table in which the resources stand: the kind's own, or one within it.
+    pub inside: Option<&'static str>,
+    /// The keys.
+    pub keys: &'static [&'static str],
+}
+
+/// The alternatives within a kind's table.
+pub fn alternatives(table: &str) -> &'static [Alternatives] {
+    const fn within(inside: &'static str, keys: &'static [&'static str]) -> Alternatives {
+        Alternatives { inside: Some(inside), keys }
+    }
     match table {
-        "files" => &[&["content", "source", "template", "target"]],
+        "files" => &[Alternatives { inside: None, keys: &["content", "source", "template", "target"] }],
+        "firewall" => &[
+            const { within("rules", &["allow", "drop", "reject", "raw"]) },
+            const { within("sets", &["elements", "raw"]) },
+            const { within("nat", &["masquerade", "forward"]) },
+        ],
         _ => &[],
     }
 }

@@ -10,15 +10,15 @@ use super::text::Text;
 use crate::kind::Materials;
 use crate::kind::fields::nearest_hint;
 use crate::kind::parse::MaterialFault;
+use crate::model::Place;
 use crate::model::content::Content;
-use crate::model::{Digest, Place};
 
 /// Makes the contents of one host.
 pub struct Workshop<'w, 'a> {
     fleet: &'w Fleet<'a>,
     context: &'w Context,
     fuel: Fuel,
-    contents: BTreeMap<Digest, ContentAt>,
+    contents: BTreeMap<Content, ContentAt>,
     bytes: u64,
 }
 
@@ -29,19 +29,19 @@ impl<'w, 'a> Workshop<'w, 'a> {
     }
 
     /// What was made.
-    pub fn into_contents(self) -> BTreeMap<Digest, ContentAt> {
+    pub fn into_contents(self) -> BTreeMap<Content, ContentAt> {
         self.contents
     }
 
     fn add(&mut self, content: Content, at: impl FnOnce() -> ContentAt) -> Result<Content, MaterialFault> {
-        if !self.contents.contains_key(&content.digest) {
+        if !self.contents.contains_key(&content) {
             self.bytes += content.size;
             if self.bytes > limits::CONTENT_TOTAL_BYTES {
                 let message =
                     format!("the contents of one host have {} bytes at most", limits::CONTENT_TOTAL_BYTES);
                 return Err(fault("too-large", message, Some("large things belong in a package".into())));
             }
-            self.contents.insert(content.digest, at());
+            self.contents.insert(content, at());
         }
         Ok(content)
     }

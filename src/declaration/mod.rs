@@ -51,7 +51,8 @@ use std::collections::BTreeMap;
 
 use crate::host::facts::Facts;
 use crate::kind::Desired;
-use crate::model::{Diagnostic, Digest};
+use crate::model::Diagnostic;
+use crate::model::content::Content;
 
 pub use check::{CheckReport, ClassReport, Finding, HostReport, Origin, check};
 pub use fleet::Fleet;
@@ -64,8 +65,8 @@ pub use tree::{Tree, Unreadable};
 pub struct Compiled {
     /// What the host should be.
     pub desired: Desired,
-    /// Where the bytes are that it wants laid down, by digest.
-    pub contents: BTreeMap<Digest, ContentAt>,
+    /// Where the bytes are that it wants laid down.
+    pub contents: BTreeMap<Content, ContentAt>,
     /// What is worth knowing and refuses nothing.
     pub warnings: Vec<Diagnostic>,
 }
@@ -102,12 +103,12 @@ impl Compiled {
     /// The bytes of a content, from the tree it was compiled from.
     ///
     /// # Errors
-    /// The tree can't be read any more, or the digest is not of this host.
-    pub fn bytes(&self, digest: &Digest, tree: &dyn Tree) -> Result<Cow<'_, [u8]>, Unreadable> {
-        match self.contents.get(digest) {
+    /// The tree can't be read any more, or the content is not of this host.
+    pub fn bytes(&self, content: &Content, tree: &dyn Tree) -> Result<Cow<'_, [u8]>, Unreadable> {
+        match self.contents.get(content) {
             Some(ContentAt::Here(bytes)) => Ok(Cow::Borrowed(bytes)),
             Some(ContentAt::Tree(path)) => tree.read(path).map(Cow::Owned),
-            None => Err(Unreadable(format!("content {digest} belongs to no file of this host"))),
+            None => Err(Unreadable(format!("content {} belongs to no file of this host", content.digest))),
         }
     }
 }

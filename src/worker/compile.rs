@@ -124,16 +124,11 @@ pub(super) fn main(input: impl Read, output: &mut impl Write) -> io::Result<()> 
 }
 
 fn send(compiled: Compiled, tree: &dyn declaration::Tree, output: &mut impl Write) -> io::Result<()> {
-    // A size is known for sure only once the bytes are read; reading twice is cheaper than holding all of them.
-    let mut contents = Vec::with_capacity(compiled.contents.len());
-    for digest in compiled.contents.keys() {
-        contents.push(Content::of(&compiled.bytes(digest, tree).map_err(io::Error::other)?));
-    }
-    let digests: Vec<_> = contents.iter().map(|content| content.digest).collect();
+    let contents: Vec<Content> = compiled.contents.keys().copied().collect();
     let desired = Box::new(compiled.desired.clone());
     write_answer(output, &Answer::Compiled { desired, warnings: compiled.warnings.clone(), contents })?;
-    for digest in &digests {
-        output.write_all(&compiled.bytes(digest, tree).map_err(io::Error::other)?)?;
+    for content in compiled.contents.keys() {
+        output.write_all(&compiled.bytes(content, tree).map_err(io::Error::other)?)?;
     }
     output.flush()
 }
