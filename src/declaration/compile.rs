@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::alternatives;
 use super::fleet::{Choice, Fleet};
-use super::kinds;
+use super::kinds::{self, Tables};
 use super::layer::{HostFile, Layer};
 use super::limits;
 use super::matching::{Candidate, host_name};
@@ -126,7 +127,7 @@ impl Compiler<'_, '_> {
         let mut fuel = Fuel(limits::HOST_FUEL);
         let context = self.context(host, facts, &mut fuel);
         let merged = self.merged();
-        let tables: BTreeMap<_, _> = merged
+        let tables: Tables = merged
             .into_iter()
             .map(|(name, table)| (name, self.rendered(table, Scope::Resources, &context, &mut fuel)))
             .collect();
@@ -180,13 +181,13 @@ impl Compiler<'_, '_> {
                         conflicts.push((name, conflict));
                     }
                 };
-                merge::take_back(&mut lower, upper, kinds::alternatives(name), &mut note);
+                alternatives::take_back(name, &mut lower, upper, &mut note);
                 merged.insert(name, merge::over(lower, upper.clone(), &mut Vec::new(), &mut note));
             }
         }
         let host = &self.file.layer.tables;
         conflicts.retain(|(name, conflict)| {
-            !host.get(name).is_some_and(|host| decides(host, name, &conflict.path))
+            !host.get(name).is_some_and(|host| alternatives::decides(host, name, &conflict.path))
         });
         for (name, conflict) in conflicts {
             self.faults.push(contradiction(name, &conflict, &self.file.layer.file));
@@ -232,17 +233,6 @@ impl Compiler<'_, '_> {
             ));
         }
     }
-}
-
-/// Whether the host file has the last word on a leaf: by saying it, or an alternative to it.
-fn decides(host: &Located, table: &str, path: &[String]) -> bool {
-    let Some((leaf, parent)) = path.split_last() else { return true };
-    let groups = kinds::alternatives(table).iter().filter(|group| group.keys.contains(&leaf.as_str()));
-    let others = groups.flat_map(|group| group.keys.iter().map(|field| (*field).to_owned()));
-    std::iter::once(leaf.clone()).chain(others).any(|leaf| {
-        let path: merge::Path = parent.iter().cloned().chain([leaf]).collect();
-        merge::speaks_of(host, &path)
-    })
 }
 
 fn contradiction(table: &str, conflict: &Conflict, host_file: &str) -> Diagnostic {

@@ -1,6 +1,5 @@
 //! Lays layers over each other: later wins key by key, and every value remembers whom it won over.
 
-use super::kinds::Alternatives;
 use crate::model::{Located, Place, Table, Value};
 
 /// A place in a table: the keys that lead there.
@@ -53,50 +52,6 @@ fn tables(mut lower: Table, upper: Table, path: &mut Path, on_conflict: &mut dyn
         lower.insert(key, entry);
     }
     lower
-}
-
-/// Takes back what `upper` says by an alternative: where it says `source` of a file, the `content` that a lower
-/// layer gave is gone. To take back is to replace: `on_conflict` is told.
-pub fn take_back(
-    lower: &mut Located,
-    upper: &Located,
-    all: &[Alternatives],
-    on_conflict: &mut dyn FnMut(Conflict),
-) {
-    for Alternatives { inside, keys } in all {
-        let Some(name) = inside else {
-            take_back_keys(lower, upper, keys, &[], on_conflict);
-            continue;
-        };
-        let (Value::Table(lower), Value::Table(upper)) = (&mut lower.value, &upper.value) else { continue };
-        if let (Some(lower), Some(upper)) = (lower.get_mut(*name), upper.get(*name)) {
-            take_back_keys(&mut lower.value, &upper.value, keys, &[(*name).to_owned()], on_conflict);
-        }
-    }
-}
-
-fn take_back_keys(
-    lower: &mut Located,
-    upper: &Located,
-    keys: &[&str],
-    path: &[String],
-    on_conflict: &mut dyn FnMut(Conflict),
-) {
-    let (Value::Table(lower), Value::Table(upper)) = (&mut lower.value, &upper.value) else { return };
-    for (key, entry) in upper {
-        let (Some(under), Value::Table(fields)) = (lower.get_mut(key), &entry.value.value) else { continue };
-        let Value::Table(under) = &mut under.value.value else { continue };
-        let Some((said, by)) = keys.iter().find_map(|field| fields.get_key_value(*field)) else { continue };
-        under.retain(|field, old| {
-            let stays = !keys.contains(&field.as_str()) || fields.contains_key(field);
-            if !stays {
-                let (lower, upper) = (old.value.place.clone(), by.value.place.clone());
-                let path = path.iter().chain([key, said]).cloned().collect();
-                on_conflict(Conflict { path, lower, upper });
-            }
-            stays
-        });
-    }
 }
 
 /// Whether a layer's table says something of the leaf at `path`: the leaf itself, or a value in place of a table
@@ -196,28 +151,5 @@ mod tests {
         let host = doc("h", "[x]\na = 1\n[y]\nb = \"*\"");
         assert!(speaks_of(&host, &path("x.a")) && speaks_of(&host, &path("y.b.version")));
         assert!(!speaks_of(&host, &path("x.b")) && !speaks_of(&host, &path("z.b")));
-    }
-
-    #[test]
-    fn alternatives_within_a_table_of_the_kind_are_taken_back_too() {
-        let mut lower = doc("l", "input = \"drop\"\n[rules.ssh]\nallow = [\"tcp/22\"]\norder = 1");
-        let upper = doc("u", "[rules.ssh]\ndrop = [\"tcp/22\"]");
-        let mut conflicts = Vec::new();
-        take_back(&mut lower, &upper, super::super::kinds::alternatives("firewall"), &mut |c| {
-            conflicts.push(c)
-        });
-        let Value::Table(ssh) = &at(&lower, &["rules", "ssh"]).value else { panic!("a table") };
-        assert_eq!(ssh.keys().collect::<Vec<_>>(), ["order"]);
-        assert_eq!(conflicts[0].path.join("."), "rules.ssh.drop");
-    }
-
-    #[test]
-    fn an_alternative_takes_back_the_others() {
-        let mut lower = doc("l", "[\"/x\"]\ncontent = \"a\"\nmode = \"0600\"\n[\"/y\"]\ncontent = \"b\"");
-        let alternatives = [Alternatives { inside: None, keys: &["content", "source"] }];
-        take_back(&mut lower, &doc("u", "[\"/x\"]\nsource = \"f\""), &alternatives, &mut |_| {});
-        let Value::Table(x) = &at(&lower, &["/x"]).value else { panic!("a table") };
-        assert_eq!(x.keys().collect::<Vec<_>>(), ["mode"]);
-        assert_eq!(at(&lower, &["/y", "content"]).value, Value::String("b".into()));
     }
 }

@@ -21,7 +21,8 @@
 //!   pattern beats facts alone; two files of equal rank for one host are a fault.
 //! - **Layers.** `fleet.toml`, then the roles in the order of the host file's list, then the host file; later wins
 //!   key by key, arrays are replaced whole. Two roles that say different things of the same key are a fault
-//!   unless the host file says it itself.
+//!   unless the host file says it itself. Ways of saying one thing that exclude each other take each other back:
+//!   above `content` a layer may say `source`, above anything `ensure = "absent"`.
 //! - **Variables.** Merged like everything else. A variable may use facts and the variables of *lower* layers, so
 //!   there are no circles. Between roles the later one wins without a fault: variables are there to be overridden.
 //! - **Rendering.** Every string in a resource may hold `{{ vars.x }}` and `{{ facts.x }}`; keys may not. What a
@@ -29,6 +30,7 @@
 //! - **Pruning.** The word of the resource, else of the highest layer that speaks of it and has one, else of the
 //!   fleet.
 
+mod alternatives;
 mod check;
 mod compile;
 mod fleet;
@@ -40,6 +42,7 @@ mod literal;
 mod matching;
 mod materials;
 mod merge;
+mod references;
 mod render;
 mod strings;
 mod syntax;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Specs, file, firewall, package, service};
 use crate::model::fingerprint::{self, Fingerprint};
-use crate::model::{DriftMode, Key, KindName, Place, Revision};
+use crate::model::{DriftMode, Key, KindName, Place, ResourceId, Revision};
 
 /// What one host should be.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,26 @@ impl Desired {
     /// How many resources are declared.
     pub fn len(&self) -> usize {
         self.firewall.len() + self.package.len() + self.file.len() + self.service.len()
+    }
+
+    /// The keys that are declared of a kind.
+    pub fn keys(&self, kind: KindName) -> Box<dyn Iterator<Item = &Key> + '_> {
+        match kind {
+            KindName::Firewall => Box::new(self.firewall.keys()),
+            KindName::Package => Box::new(self.package.keys()),
+            KindName::File => Box::new(self.file.keys()),
+            KindName::Service => Box::new(self.service.keys()),
+        }
+    }
+
+    /// Whether a resource is declared.
+    pub fn declares(&self, id: &ResourceId) -> bool {
+        match id.kind {
+            KindName::Firewall => self.firewall.contains_key(&id.key),
+            KindName::Package => self.package.contains_key(&id.key),
+            KindName::File => self.file.contains_key(&id.key),
+            KindName::Service => self.service.contains_key(&id.key),
+        }
     }
 
     /// Whether nothing is declared: never a wish to remove everything.
