@@ -1,6 +1,6 @@
 //! One host: its layers laid over each other, rendered, and given to the kinds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::alternatives;
 use super::fleet::{Choice, Fleet};
@@ -58,8 +58,9 @@ pub fn by_file(
     let mut faults = fleet.faults.clone();
     let layers = layers_of(fleet, file);
     // A layer that could not be read would leave holes that look like faults of others.
-    let compiled =
-        layers.map(|layers| Compiler { fleet, file, layers, faults: &mut faults }.run(host, facts));
+    let compiled = layers.map(|layers| {
+        Compiler { fleet, file, layers, faults: &mut faults, unrendered: BTreeSet::new() }.run(host, facts)
+    });
     match compiled {
         Some((desired, contents)) if !faults.has_errors() => {
             let warnings = fleet.with_excerpts(faults.into_sorted());
@@ -120,6 +121,7 @@ struct Compiler<'c, 'a> {
     file: &'c HostFile,
     layers: Vec<&'c Layer>,
     faults: &'c mut Faults,
+    unrendered: BTreeSet<Place>,
 }
 
 impl Compiler<'_, '_> {
@@ -140,8 +142,12 @@ impl Compiler<'_, '_> {
         };
         let prune = self.prune();
         let mut workshop = Workshop::new(self.fleet, &context, fuel);
-        let mut cx = ParseCx { faults: self.faults, materials: &mut workshop, prune: &prune };
+        let mut faults = Faults::default();
+        let mut cx = ParseCx { faults: &mut faults, materials: &mut workshop, prune: &prune };
         kinds::parse(&tables, &mut desired, &mut cx);
+        for fault in faults.as_slice().iter().filter(|fault| !self.unrendered.contains(&fault.place)) {
+            self.faults.push(fault.clone());
+        }
         let contents = workshop.into_contents();
         self.check_size(&desired);
         (desired, contents)
@@ -196,7 +202,8 @@ impl Compiler<'_, '_> {
     }
 
     fn rendered(&mut self, located: Located, scope: Scope, context: &Context, fuel: &mut Fuel) -> Located {
-        Strings { fleet: self.fleet, faults: self.faults, scope, context, fuel }.rendered(located)
+        let unrendered = &mut self.unrendered;
+        Strings { fleet: self.fleet, faults: self.faults, scope, context, fuel, unrendered }.rendered(located)
     }
 
     fn policy(&self) -> Policy {

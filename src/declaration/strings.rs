@@ -1,5 +1,6 @@
 //! Renders the strings of a declaration, each fault at its place within the string.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::fleet::Fleet;
@@ -22,6 +23,8 @@ pub struct Strings<'s, 'a> {
     pub context: &'s Context,
     /// How much work is left.
     pub fuel: &'s mut Fuel,
+    /// Where the strings stand that could not be rendered: what a kind makes of them is not worth a fault.
+    pub unrendered: &'s mut BTreeSet<Place>,
 }
 
 /// What is being rendered: it decides what an undefined name means.
@@ -71,6 +74,7 @@ impl Strings<'_, '_> {
             Err(fault) => self.fault(fault, &name, place),
         };
         self.faults.push(fault);
+        self.unrendered.insert(place.clone());
         text
     }
 

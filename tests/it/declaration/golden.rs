@@ -1,31 +1,13 @@
-//! The compiler from outside: what it says of bad repositories, word for word, and what must hold for any input.
+//! The published words: data-only cases in `tests/golden/declaration`, one folder each.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use agentd::declaration::check;
 
-type Files = BTreeMap<String, Vec<u8>>;
+use super::{Files, files_below};
 
 fn golden_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/declaration")
-}
-
-fn files_below(root: &Path) -> Files {
-    let mut files = Files::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-                files.insert(name, std::fs::read(&path).unwrap());
-            }
-        }
-    }
-    files
 }
 
 /// A case is a fleet repository. What it does not have of the base it gets from there, unless it is `bare`.
@@ -43,18 +25,16 @@ fn case(folder: &Path) -> Files {
     files
 }
 
-/// The published words of the compiler. After a wanted change of words: `UPDATE_GOLDEN=1 cargo test`, and read
-/// the difference.
+/// After a wanted change of words: `UPDATE_GOLDEN=1 cargo test`, and read the difference.
 #[test]
 fn bad_repositories_are_refused_in_the_published_words() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut wrong = Vec::new();
-    let mut count = 0;
     let mut folders: Vec<PathBuf> =
         std::fs::read_dir(golden_folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|folder| folder.is_dir() && !folder.ends_with("_base"));
     folders.sort();
-    for folder in folders.iter().filter(|folder| folder.is_dir() && !folder.ends_with("_base")) {
-        count += 1;
+    for folder in &folders {
         let said = format!("{}\n", check(&case(folder)));
         let expected = folder.join("faults.txt");
         if update {
@@ -63,11 +43,36 @@ fn bad_repositories_are_refused_in_the_published_words() {
             wrong.push(format!("=== {}\n{said}", folder.display()));
         }
     }
+    let (wrong_count, count) = (wrong.len(), folders.len());
     assert!(
         wrong.is_empty(),
-        "{} of {count} cases say something else than published:\n{}",
-        wrong.len(),
+        "{wrong_count} of {count} say something else than published:\n{}",
         wrong.join("\n")
     );
     assert!(count >= 60, "only {count} cases were found");
+}
+
+/// Each case is there for a fault: a report without one has lost it.
+#[test]
+fn every_golden_case_finds_something() {
+    for entry in std::fs::read_dir(golden_folder()).unwrap() {
+        let folder = entry.unwrap().path();
+        if folder.is_dir() && !folder.ends_with("_base") {
+            assert!(!check(&case(&folder)).findings.is_empty(), "{}", folder.display());
+        }
+    }
+}
+
+/// What a terminal would obey must not reach it by way of a fault.
+#[test]
+fn no_published_text_holds_a_control_character() {
+    for entry in std::fs::read_dir(golden_folder()).unwrap() {
+        let folder = entry.unwrap().path();
+        if folder.is_dir() && !folder.ends_with("_base") {
+            let said = check(&case(&folder)).to_string();
+            let hidden = ['\u{200B}', '\u{200E}', '\u{202A}', '\u{202E}', '\u{2066}', '\u{FEFF}'];
+            let bad = said.chars().find(|c| (c.is_control() && *c != '\n') || hidden.contains(c));
+            assert_eq!(bad, None, "{}", folder.display());
+        }
+    }
 }
