@@ -67,4 +67,5 @@ package:
 .PHONY: lab
 lab: ## tests on real booted Debian hosts (as root); LAB=name runs a part
 	@echo '==> lab'
-	cargo test --locked --test lab -- $(LAB)
+	# Hosts wait more than they compute.
+	cargo test --locked --test lab -- --test-threads=$$(( $$(nproc) * 2 )) $(LAB)

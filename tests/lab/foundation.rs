@@ -72,6 +72,22 @@ fn a_rule_of_a_host_drops_what_comes_from_outside() {
 }
 
 #[test]
+fn a_person_who_logs_in_has_a_session_of_their_own() {
+    for suite in Suite::ALL {
+        let host = Host::boot(suite, "web-1");
+        host.add_person("ada");
+        let id = host.run(&["id", "-u", "ada"]).ok();
+        assert_eq!(host.login("ada", "cat /proc/self/loginuid").ok().trim(), id.trim());
+        assert_eq!(
+            host.login("ada", "sudo cat /proc/self/loginuid; sudo id -u").ok(),
+            format!("{}0\n", id.trim())
+        );
+        assert!(host.login("ada", "cat /proc/self/cgroup").ok().contains("/session-"));
+        host.login("ada", "cat /etc/shadow").fails();
+    }
+}
+
+#[test]
 fn a_reboot_keeps_the_disk_and_loses_the_rules() {
     for suite in Suite::ALL {
         let host = Host::boot(suite, "web-1");

@@ -128,6 +128,26 @@ impl Host {
         self.run_with(&["bash", "-o", "pipefail", "-c", unpack, "sh", to], packed.as_bytes()).ok();
     }
 
+    /// Makes an account for a person, who may log in over ssh and become root by sudo without a password.
+    pub fn add_person(&self, name: &str) {
+        let key = fs::read_to_string(self.lab.people_key().with_extension("pub")).expect("read a public key");
+        self.run(&["useradd", "--create-home", "--shell", "/bin/bash", name]).ok();
+        self.write(&format!("/etc/sudoers.d/{name}"), &format!("{name} ALL=(ALL) NOPASSWD: ALL\n"));
+        let folder = format!("/home/{name}/.ssh");
+        self.run(&["install", "--directory", "--owner", name, "--group", name, "--mode=700", &folder]).ok();
+        self.write(&format!("{folder}/authorized_keys"), &key);
+    }
+
+    /// Logs in over ssh as a person made by [`Host::add_person`] and runs a shell script: a real session, with a
+    /// login uid and a scope of its own.
+    pub fn login(&self, name: &str, script: &str) -> Output {
+        let key = self.lab.people_key();
+        let (key, target) = (key.to_str().expect("a path in UTF-8"), format!("{name}@{}", self.ipv4()));
+        let options = ["-F", "none", "-i", key, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"];
+        let quiet = ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"];
+        self.lab.outside(&[&["ssh"], &options[..], &quiet, &[&target, script]].concat())
+    }
+
     /// Waits until the condition holds; past the deadline the test fails with `what` and the host's last words.
     #[track_caller]
     pub fn wait_until(&self, what: &str, limit: Duration, condition: impl FnMut() -> bool) {

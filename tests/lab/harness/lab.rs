@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::archive::Archive;
 use super::exec::Output;
@@ -34,7 +34,6 @@ struct Inner {
 impl Lab {
     /// Makes an empty network. The first of a process cleans up after interrupted runs and builds missing trees.
     pub fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         assert!(nix::unistd::geteuid().is_root(), "the lab needs root: it mounts and makes namespaces");
         let (folder, cache) = (folder(), cache());
         let runs = folder.join("run");
@@ -42,7 +41,8 @@ impl Lab {
         tree::ensure_all(&cache);
         let lock = tree::lock(&folder.join("lock"));
         ledger::sweep(&runs);
-        let id = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let random = fs::read_to_string("/proc/sys/kernel/random/uuid").expect("read a random uuid");
+        let id = random[..6].to_owned();
         let run = runs.join(&id);
         fs::create_dir(&run).expect("make the folder of this run");
         let ledger = Ledger::create(&run);
@@ -82,6 +82,18 @@ impl Lab {
     pub fn reaches(&self, address: &str, port: u16) -> bool {
         let attempt = format!("exec 3<>/dev/tcp/{address}/{port}");
         self.outside(&["timeout", "2", "bash", "-c", &attempt]).success()
+    }
+
+    /// The private key that people of this laboratory log in with; its public half is beside it.
+    pub(super) fn people_key(&self) -> PathBuf {
+        let key = self.folder("people").join("key");
+        let _lock = tree::lock(&self.folder("people").join("lock"));
+        if !key.exists() {
+            let path = key.to_str().expect("a path in UTF-8");
+            super::exec::run(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "people", "-f", path])
+                .ok();
+        }
+        key
     }
 
     /// A folder of this laboratory on this machine, for a test's own material; gone with the laboratory.

@@ -58,7 +58,15 @@ impl Ledger {
             undo(line);
         }
         let run = self.file.parent().expect("the ledger lies in the folder of its run");
-        fs::remove_dir_all(run).unwrap_or_else(|error| panic!("remove {}: {error}", run.display()));
+        // The ledger goes last: as long as it is there, another run can do what this one did not finish.
+        for entry in
+            fs::read_dir(run).into_iter().flatten().flatten().filter(|entry| entry.path() != self.file)
+        {
+            let path = entry.path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.unwrap_or_else(|error| panic!("remove {}: {error}", path.display()));
+        }
+        fs::remove_file(&self.file).and_then(|()| fs::remove_dir(run)).expect("remove the folder of a run");
     }
 }
 
@@ -68,7 +76,11 @@ pub fn sweep(runs: &Path) {
     for entry in entries {
         let run = entry.expect("read the folder of runs").path();
         let ledger = Ledger { file: run.join("ledger") };
-        let lines = fs::read_to_string(&ledger.file).unwrap_or_default();
+        // A folder without a ledger is at the very end of its owner's own removal.
+        let Ok(lines) = fs::read_to_string(&ledger.file) else {
+            fs::remove_dir(&run).ok();
+            continue;
+        };
         let alive = lines.lines().filter_map(|line| line.strip_prefix("owner ")).any(is_alive);
         if !alive {
             ledger.undo();
