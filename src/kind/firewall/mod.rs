@@ -1,7 +1,257 @@
-//! The kind `firewall`.
+//! The kind `firewall`: the agent's own table `inet agentd`, and nothing else of the packet filter.
+//!
+//! ```text
+//! specs ─render─▶ text ─nft, in an empty network─▶ listing (normal form) ─┐
+//!                                                                          ├─ states, differences ─▶ one transaction
+//! kernel, if its generation moved ─────────nft────▶ listing ──────────────┘
+//! ```
+//!
+//! What is compared, loaded and kept for the next boot is always a listing made by nft, never the text that was
+//! declared: equality is between two listings of the same program, and raw text can do nothing its listing does
+//! not show. A rule is known again by the comment the agent gives it. Whatever differs is put right by loading
+//! the whole table in one transaction; a difference that is to stay (suspended, reported only) is loaded as it was
+//! observed. Other tables are looked at by name and never touched, unless the declaration says `exclusive`.
 
-use serde::{Deserialize, Serialize};
+mod address;
+mod apply;
+mod boot;
+mod change;
+mod compile;
+mod compose;
+mod declare;
+mod listing;
+mod look;
+mod names;
+mod nft;
+mod normal;
+mod parse;
+mod parse_rule;
+mod raw;
+mod render;
+mod spec;
+mod standing;
+mod state;
+#[cfg(test)]
+mod tests;
+mod text;
+mod traffic;
+pub mod undo;
+mod validate;
+mod words;
 
-/// What may be declared of one firewall resource.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spec {}
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use change::{Action, Change, LoadPlan};
+pub use spec::Spec;
+pub use state::State;
+
+use compile::{Compiled, compile};
+use look::{Seen, look, notes};
+use spec::{Exclusive, keys};
+use state::differences;
+
+use super::{
+    ApplyCx, DiffCx, Difference, Kind, ObserveError, Observed, ParseCx, Planned, Reading, Specs, Want, Watch,
+};
+use crate::host::Host;
+use crate::model::{Diagnostic, Digest, FieldDiff, Key, KindName, Located, OutcomeResult};
+
+/// The agent's table, as nft names it.
+const TABLE: &str = "inet agentd";
+/// What the agent's comments begin with: a rule's name follows, or a blank and what a standing rule is for.
+const COMMENT: &str = "agentd:";
+
+/// The kind. Holds the last listing of the kernel, with the generation that proves that it still holds, and the
+/// declared table in nft's own form.
+#[derive(Default)]
+pub struct Firewall {
+    window: Option<Duration>,
+    seen: Option<Arc<Seen>>,
+    compiled: Option<Arc<Compiled>>,
+}
+
+impl Kind for Firewall {
+    const NAME: KindName = KindName::Firewall;
+    const TABLE: &'static str = "firewall";
+
+    type Spec = Spec;
+    type State = State;
+    type Change = Change;
+
+    fn parse(table: &Located, cx: &mut ParseCx<'_>) -> Specs<Spec> {
+        parse::parse(table, cx)
+    }
+
+    fn validate(specs: &Specs<Spec>) -> Vec<Diagnostic> {
+        validate::validate(specs)
+    }
+
+    fn observe(&mut self, host: &Host, want: &Want<'_, Spec>) -> Result<Observed<State>, ObserveError> {
+        // No firewall declared and none to take away: nft need not even be installed.
+        if want.specs.is_empty() && want.prune.is_empty() {
+            return Ok(Observed::default());
+        }
+        let failed = |message| ObserveError { kind: KindName::Firewall, message };
+        let seen = look(host, self.seen.as_ref()).map_err(failed)?;
+        self.seen = Some(Arc::clone(&seen));
+        if !want.specs.is_empty() {
+            self.compile(host, want.specs, &seen).map_err(failed)?;
+        }
+        Ok(Observed {
+            readings: readings(want, &seen),
+            notes: notes(want.specs, &left_alone(want.specs, &seen)),
+        })
+    }
+
+    fn diff(
+        &self,
+        want: &Want<'_, Spec>,
+        observed: &Observed<State>,
+        _cx: &DiffCx<'_>,
+    ) -> Vec<Difference<Change>> {
+        let nothing = BTreeMap::new();
+        let desired = self.compiled.as_ref().map_or(&nothing, |compiled| &compiled.states);
+        let mut found: Vec<(Key, Vec<FieldDiff>, Option<Action>)> = Vec::new();
+        for (key, reading) in &observed.readings {
+            let have = match reading {
+                Reading::Present(state) => Some(state),
+                Reading::Absent => None,
+                Reading::Unknown(_) => continue,
+            };
+            let declared = want.specs.contains_key(key);
+            let fields = differences(have, desired.get(key).filter(|_| declared));
+            if fields.is_empty() {
+                continue;
+            }
+            let action = match (declared, have) {
+                (true, None) => Action::Load,
+                (true, Some(_)) => Action::Correct,
+                (false, _) => Action::Remove,
+            };
+            found.push((key.clone(), fields, (!key.as_str().starts_with("table/")).then_some(action)));
+        }
+        self.planned(want, found)
+    }
+
+    fn apply(&mut self, cx: &mut ApplyCx<'_>, changes: &[Planned<Spec, Change>]) -> Vec<OutcomeResult> {
+        let done = apply::apply(cx, self.window, changes);
+        // Whatever came of it, the next look is taken in full.
+        self.seen = None;
+        let result = match done {
+            Ok(()) => OutcomeResult::Done,
+            Err(message) => OutcomeResult::Failed { message },
+        };
+        vec![result; changes.len()]
+    }
+
+    fn declare(key: &Key, state: &State) -> String {
+        declare::declare(key, state)
+    }
+
+    fn watches(_specs: &Specs<Spec>) -> Vec<Watch> {
+        // No folder tells of it: the kernel's generation does (`host::netfilter`).
+        Vec::new()
+    }
+}
+
+impl Firewall {
+    /// A firewall whose new tables must be confirmed within `window` ([`undo::confirm`]) or are undone. The default
+    /// one takes every table as confirmed: for a plan, for an image, for a host without systemd.
+    pub fn guarded(window: Duration) -> Self {
+        Firewall { window: Some(window), ..Firewall::default() }
+    }
+
+    /// Brings the declared table into nft's own form, unless that was done before by the same nft.
+    fn compile(&mut self, host: &Host, specs: &Specs<Spec>, seen: &Seen) -> Result<(), String> {
+        let source = render::render(specs);
+        let digest = Digest::of(source.text().as_bytes());
+        let same_nft = |compiled: &Compiled| match &seen.own {
+            Some(own) => own.version == compiled.listing.version,
+            None => true,
+        };
+        if self.compiled.as_deref().is_some_and(|compiled| compiled.source == digest && same_nft(compiled)) {
+            return Ok(());
+        }
+        self.compiled = None;
+        let compiled = compile(&*host.programs, &source, specs).map_err(|fault| fault.message)?;
+        self.compiled = Some(compiled);
+        Ok(())
+    }
+
+    fn planned(
+        &self,
+        want: &Want<'_, Spec>,
+        found: Vec<(Key, Vec<FieldDiff>, Option<Action>)>,
+    ) -> Vec<Difference<Change>> {
+        let differing: BTreeSet<Key> = found.iter().map(|(key, ..)| key.clone()).collect();
+        let plan = self.compiled.as_ref().filter(|_| !want.specs.is_empty()).map(|desired| {
+            let observed = self.seen.clone().unwrap_or_default();
+            Arc::new(LoadPlan { desired: Arc::clone(desired), observed, differing })
+        });
+        let change = |key: &Key, action: Option<Action>| match (action, &plan) {
+            (Some(action), Some(plan)) => Some(Change::Load { action, plan: Arc::clone(plan) }),
+            (Some(_), None) => Some(Change::RemoveOwn),
+            (None, _) => {
+                let (family, name) = key.as_str().strip_prefix("table/")?.split_once(' ')?;
+                Some(Change::RemoveForeign { family: family.to_owned(), name: name.to_owned() })
+            }
+        };
+        let difference = |(key, fields, action): (Key, Vec<FieldDiff>, Option<Action>)| {
+            let changes = change(&key, action).into_iter().collect();
+            Difference { key, fields, changes, waiting: None, failing: None }
+        };
+        found.into_iter().map(difference).collect()
+    }
+}
+
+/// Everything in scope: what is declared, what is to be taken away, and what else lies in our table or, where the
+/// declaration is exclusive, beside it.
+fn readings(want: &Want<'_, Spec>, seen: &Seen) -> BTreeMap<Key, Reading<State>> {
+    let mut readings = BTreeMap::new();
+    let reading = |key: &Key| match seen.states.get(key) {
+        Some(state) => Reading::Present(state.clone()),
+        None => Reading::Absent,
+    };
+    for (key, declared) in want.declared() {
+        match &declared.spec {
+            // Says something of other tables; it is nowhere itself.
+            Spec::Exclusive(_) => drop(readings.insert(key.clone(), Reading::Present(State::default()))),
+            Spec::Hook(_)
+            | Spec::Rule(_)
+            | Spec::Set(_)
+            | Spec::Nat(_)
+            | Spec::NatHook(_)
+            | Spec::Chain(_) => {
+                drop(readings.insert(key.clone(), reading(key)));
+            }
+        }
+    }
+    for key in want.pruned().chain(seen.states.keys().filter(|key| want.in_scope(key))) {
+        if !readings.contains_key(key) {
+            readings.insert(key.clone(), reading(key));
+        }
+    }
+    for table in seen.foreign.iter().filter(|table| is_drift(want.specs, table)) {
+        let key = keys::table(&table.family, &table.name);
+        if want.in_scope(&key) {
+            let chains: Vec<&str> = table.chains.iter().map(|chain| chain.name.as_str()).collect();
+            readings.insert(key, Reading::Present(State::foreign(&table.family, &table.name, &chains)));
+        }
+    }
+    readings
+}
+
+fn is_drift(specs: &Specs<Spec>, table: &nft::Foreign) -> bool {
+    match specs.get(keys::TABLES).map(|declared| &declared.spec) {
+        Some(Spec::Exclusive(Exclusive { ignore })) => {
+            !ignore.iter().any(|pattern| pattern.matches(&table.family, &table.name))
+        }
+        Some(_) | None => false,
+    }
+}
+
+fn left_alone(specs: &Specs<Spec>, seen: &Seen) -> Vec<nft::Foreign> {
+    seen.foreign.iter().filter(|table| !is_drift(specs, table)).cloned().collect()
+}

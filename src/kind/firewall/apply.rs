@@ -1,0 +1,148 @@
+//! Makes changes: what is about to be lost is kept, a new table is put under confirm-or-undo, everything goes in one
+//! transaction, and what is confirmed becomes what is loaded at boot.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Spec;
+use super::boot;
+use super::change::{Change, LoadPlan, undo_text};
+use super::nft::{call, nft};
+use super::undo::{self, Confirmation};
+use crate::host::Host;
+use crate::keep::Occasion;
+use crate::kind::{ApplyCx, Planned};
+use crate::model::{Digest, Key, KindName, ResourceId};
+
+/// Makes all changes of one step.
+pub fn apply(
+    cx: &ApplyCx<'_>,
+    window: Option<Duration>,
+    changes: &[Planned<Spec, Change>],
+) -> Result<(), String> {
+    let mut cleared = BTreeSet::new();
+    let mut plan = None;
+    let mut tables: Vec<(&str, &str)> = Vec::new();
+    for Planned { key, change, .. } in changes {
+        match change {
+            Change::Load { plan: of, .. } => {
+                cleared.insert(key.clone());
+                plan = Some(of);
+            }
+            Change::RemoveOwn => tables.push(("inet", "agentd")),
+            Change::RemoveForeign { family, name } => tables.push((family, name)),
+        }
+    }
+    tables.dedup();
+    if let Some(plan) = plan {
+        load(cx, window, plan, &cleared)?;
+    }
+    match tables.is_empty() {
+        true => Ok(()),
+        false => remove(cx, &tables),
+    }
+}
+
+fn load(
+    cx: &ApplyCx<'_>,
+    window: Option<Duration>,
+    plan: &LoadPlan,
+    cleared: &BTreeSet<Key>,
+) -> Result<(), String> {
+    let host = cx.host;
+    let text = plan.text(cleared);
+    let undo = undo_text(&plan.observed);
+    if plan.observed.own.is_some() {
+        let first = cleared.iter().next().map_or("input", Key::as_str);
+        keep(cx, first, "table inet agentd", undo.as_bytes())?;
+    }
+    // Tried before anything is armed: a table that cannot be loaded is no change.
+    call(&*host.programs, &nft(&["-c", "-f", "-"], &text))?;
+    let standing = standing(host, window, &text)?;
+    match (&standing, window) {
+        (Standing::New, Some(window)) => undo::arm(host, window, &undo, &text).map_err(chain)?,
+        (Standing::New | Standing::Confirmed | Standing::Awaited, _) => {}
+    }
+    match (call(&*host.programs, &nft(&["-f", "-"], &text)), standing) {
+        (Ok(_), Standing::New | Standing::Awaited) => Ok(()),
+        (Ok(_), Standing::Confirmed) => boot::write(host, &text).map_err(chain),
+        (Err(message), Standing::Confirmed | Standing::Awaited) => Err(message),
+        (Err(message), Standing::New) => {
+            undo::disarm(host).map_err(chain)?;
+            Err(message)
+        }
+    }
+}
+
+/// How a table stands with its confirmation.
+enum Standing {
+    /// It was confirmed, or needs no confirmation: drift is put right, and stays right.
+    Confirmed,
+    /// It was loaded before and waits for its confirmation; the clock runs on.
+    Awaited,
+    /// It must be confirmed.
+    New,
+}
+
+/// A table that was undone for want of confirmation would be undone again: that is refused.
+fn standing(host: &Host, window: Option<Duration>, text: &str) -> Result<Standing, String> {
+    if window.is_none() || boot::read(host).map_err(chain)?.as_deref() == Some(text) {
+        return Ok(Standing::Confirmed);
+    }
+    let same = |table: Digest| table == Digest::of(text.as_bytes());
+    match undo::confirmation(host).map_err(chain)? {
+        Confirmation::Undone { table, .. } if same(table) => {
+            Err("this firewall was loaded before, not confirmed in time, and undone; \
+                 it is not loaded again: push a revision with another one"
+                .to_owned())
+        }
+        Confirmation::Awaited { table, .. } if same(table) => Ok(Standing::Awaited),
+        Confirmation::Undone { .. } | Confirmation::Settled | Confirmation::Awaited { .. } => {
+            Ok(Standing::New)
+        }
+    }
+}
+
+/// Takes tables away, in one transaction. As JSON: the name of a foreign table is anybody's text.
+fn remove(cx: &ApplyCx<'_>, tables: &[(&str, &str)]) -> Result<(), String> {
+    let programs = &*cx.host.programs;
+    let command = |verb: &str, (family, name): &(&str, &str)| serde_json::json!({verb: {"table": {"family": family, "name": name}}});
+    let document = |commands: Vec<_>| serde_json::json!({ "nftables": commands }).to_string();
+    for table in tables {
+        let listed = call(programs, &nft(&["-j", "-f", "-"], &document(vec![command("list", table)])))?;
+        let (family, name) = table;
+        keep(
+            cx,
+            &format!("table/{family} {name}"),
+            &format!("table {family} {name}, as JSON"),
+            &listed.stdout,
+        )?;
+    }
+    let deletes = tables.iter().map(|table| command("delete", table)).collect();
+    call(programs, &nft(&["-j", "-f", "-"], &document(deletes)))?;
+    match tables.contains(&("inet", "agentd")) {
+        true => {
+            undo::disarm(cx.host).map_err(chain)?;
+            boot::remove(cx.host).map_err(chain)
+        }
+        false => Ok(()),
+    }
+}
+
+fn keep(cx: &ApplyCx<'_>, key: &str, name: &str, bytes: &[u8]) -> Result<(), String> {
+    let resource = ResourceId::new(KindName::Firewall, key);
+    let occasion =
+        Occasion { resource: &resource, why: "replaced by the declared table", now: cx.host.clock.now() };
+    cx.keep.put_text(occasion, name, bytes).map(drop).map_err(chain)
+}
+
+/// An error with its causes, in one line.
+fn chain(error: impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(&format!(": {next}"));
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,115 @@
+//! The declared table in nft's own form: loaded where it can reach nothing, and listed back.
+//!
+//! What the host will be compared with, and what it will load, is this listing, never the text we or a raw
+//! declaration wrote. So equality is between two listings of one program, and raw text cannot do anything its
+//! listing does not show.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::listing::Listing;
+use super::nft::{call, list_own, list_tables, nft};
+use super::render::Source;
+use super::spec::{RuleBody, SetBody, Spec};
+use super::state::{State, differences, states};
+use crate::host::program::{Files, Programs};
+use crate::kind::Specs;
+use crate::model::{Digest, Key};
+
+/// The declared table in nft's own form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compiled {
+    /// Of the text that was compiled.
+    pub source: Digest,
+    /// What nft lists of it.
+    pub listing: Listing,
+    /// The same, by resource.
+    pub states: BTreeMap<Key, State>,
+}
+
+/// Why the declared table cannot be loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct CompileFault {
+    /// What is wrong, with which resource, and what to do.
+    pub message: String,
+}
+
+impl From<String> for CompileFault {
+    fn from(message: String) -> Self {
+        CompileFault { message }
+    }
+}
+
+/// Loads the declared table into an empty network and lists it back.
+pub fn compile(
+    programs: &dyn Programs,
+    source: &Source,
+    specs: &Specs<Spec>,
+) -> Result<Arc<Compiled>, CompileFault> {
+    // Only raw text could name a file.
+    let files =
+        if specs.values().any(|declared| is_raw(&declared.spec)) { Files::Libraries } else { Files::All };
+    let mut listing = Err(CompileFault::from("the rules were not tried out".to_owned()));
+    let tried = programs.apart(files, &mut |programs| listing = try_out(programs, source));
+    tried.map_err(|error| error.to_string())?;
+    let listing = listing?;
+    let states = states(&listing);
+    // A state for what nobody declared: raw text reached out of its place.
+    if let Some(stray) = states.keys().find(|key| !specs.contains_key(*key)) {
+        let message =
+            format!("the declared rules make `{stray}`, which nobody declared: look at the raw ones");
+        return Err(message.into());
+    }
+    Ok(Arc::new(Compiled { source: Digest::of(source.text().as_bytes()), listing, states }))
+}
+
+fn try_out(programs: &dyn Programs, source: &Source) -> Result<Listing, CompileFault> {
+    let load = |text: &str| call(programs, &nft(&["-f", "-"], text));
+    load(source.text()).map_err(|complaint| blame(&complaint, source))?;
+    let (_, others) = list_tables(programs)?;
+    if let Some(other) = others.first() {
+        let message = format!(
+            "the declared rules make a table `{} {}`: only ours is allowed",
+            other.family, other.name
+        );
+        return Err(message.into());
+    }
+    let first = list_own(programs)?;
+    // What will be loaded on the host and at boot is the listing: prove here that it loads, and as the same.
+    load(&first.loadable())?;
+    let second = list_own(programs)?;
+    let (before, after) = (states(&first), states(&second));
+    match before.iter().find(|(key, state)| !differences(Some(state), after.get(*key)).is_empty()) {
+        None => Ok(second),
+        Some((key, _)) => Err(CompileFault::from(format!(
+            "nft {} does not read back its own listing of `firewall:{key}`: say it in other words",
+            first.version
+        ))),
+    }
+}
+
+/// nft names the line it stumbled over; we know whose line that is.
+fn blame(complaint: &str, source: &Source) -> CompileFault {
+    let line = complaint.split("/dev/stdin:").nth(1).and_then(|rest| rest.split(':').next()?.parse().ok());
+    let owner = line.and_then(|line: usize| source.owner(line));
+    match owner {
+        Some(key) => CompileFault { message: format!("nft refuses `firewall:{key}`: {complaint}") },
+        None => CompileFault { message: complaint.to_owned() },
+    }
+}
+
+fn is_raw(spec: &Spec) -> bool {
+    match spec {
+        Spec::Chain(_) => true,
+        Spec::Rule(rule) => match rule.body {
+            RuleBody::Raw { .. } => true,
+            RuleBody::Words(_) => false,
+        },
+        Spec::Set(set) => match set.body {
+            SetBody::Raw { .. } => true,
+            SetBody::Elements { .. } => false,
+        },
+        Spec::Hook(_) | Spec::Nat(_) | Spec::NatHook(_) | Spec::Exclusive(_) => false,
+    }
+}

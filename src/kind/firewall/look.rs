@@ -1,0 +1,94 @@
+//! What the kernel has now, read only when its generation moved.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::listing::Listing;
+use super::nft::{Foreign, list_own, list_tables};
+use super::spec::{Hook, HookName, Policy, Spec};
+use super::state::{State, states};
+use crate::host::Host;
+use crate::kind::Specs;
+use crate::model::Key;
+
+/// What the kernel had at one generation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The generation; none if it moved while we looked, so that the next look is taken in full.
+    pub generation: Option<u32>,
+    /// Our table, if it is there.
+    pub own: Option<Listing>,
+    /// The same by resource.
+    pub states: BTreeMap<Key, State>,
+    /// All other tables.
+    pub foreign: Vec<Foreign>,
+}
+
+/// Looks, unless nothing changed since the last look.
+pub fn look(host: &Host, last: Option<&Arc<Seen>>) -> Result<Arc<Seen>, String> {
+    let generation = || {
+        host.netfilter.generation().map_err(|error| {
+            format!(
+                "the kernel does not tell the generation of its rules: {error}; nf_tables and root are needed"
+            )
+        })
+    };
+    let before = generation()?;
+    if let Some(last) = last
+        && last.generation == Some(before)
+    {
+        return Ok(Arc::clone(last));
+    }
+    let (exists, foreign) = list_tables(&*host.programs)?;
+    let own = if exists { Some(list_own(&*host.programs)?) } else { None };
+    let states = own.as_ref().map(states).unwrap_or_default();
+    let unchanged = generation()? == before;
+    Ok(Arc::new(Seen { generation: unchanged.then_some(before), own, states, foreign }))
+}
+
+/// What a person should know of other tables: that they are there, and where they and we decide about the same.
+pub fn notes(specs: &Specs<Spec>, foreign: &[Foreign]) -> Vec<String> {
+    let mut notes: Vec<String> = foreign.iter().map(left_alone).collect();
+    for declared in specs.values() {
+        let Spec::Hook(hook) = &declared.spec else { continue };
+        for table in foreign {
+            notes.extend(table.chains.iter().filter_map(|chain| {
+                let both = chain.filters_at(hook.name);
+                both.then(|| conflict(hook, table, &chain.name, &chain.policy)).flatten()
+            }));
+        }
+    }
+    notes
+}
+
+fn left_alone(table: &Foreign) -> String {
+    format!("table {} {} is not the agent's: left alone", table.family, table.name)
+}
+
+fn conflict(hook: &Hook, table: &Foreign, chain: &str, policy: &str) -> Option<String> {
+    let (name, whose) = (hook.name, format!("chain {chain} of table {} {}", table.family, table.name));
+    match hook.policy {
+        Policy::Drop if hook.accept_foreign.is_none() => Some(format!(
+            "firewall:{name} drops by policy what {whose} accepts: name its interfaces in \
+             `{name}.accept_foreign`, or say `accept_foreign = []` if that is meant",
+        )),
+        Policy::Drop | Policy::Accept if policy == "drop" => {
+            Some(format!("{whose} drops by policy what firewall:{name} accepts: both must accept a packet"))
+        }
+        Policy::Drop | Policy::Accept => None,
+    }
+}
+
+/// Whether a hook of ours is meant to keep out what no rule lets in.
+pub fn shuts(specs: &Specs<Spec>, name: HookName) -> Option<&Hook> {
+    specs.values().find_map(|declared| match &declared.spec {
+        Spec::Hook(hook) if hook.name == name && hook.policy == Policy::Drop => Some(hook),
+        Spec::Hook(_)
+        | Spec::Rule(_)
+        | Spec::Set(_)
+        | Spec::Nat(_)
+        | Spec::NatHook(_)
+        | Spec::Chain(_)
+        | Spec::Exclusive(_) => None,
+    })
+}

@@ -1,0 +1,129 @@
+//! The program nft: how it is called, and what its answers mean.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::listing::{Listing, ListingFault, items, word};
+use super::spec::HookName;
+use crate::host::program::{Finished, Programs, Run};
+
+/// Where Debian has it.
+pub const NFT: &str = "/usr/sbin/nft";
+
+/// A rule set of ten thousand rules takes about a second.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// A table that is not ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// Its family.
+    pub family: String,
+    /// Its name.
+    pub name: String,
+    /// Its chains that hang on a hook.
+    pub chains: Vec<ForeignChain>,
+}
+
+/// A chain of another table on a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignChain {
+    /// Its name.
+    pub name: String,
+    /// `filter`, `nat`, `route`.
+    pub kind: String,
+    /// `input`, `forward`, …
+    pub hook: String,
+    /// `accept`, `drop`; empty where there is none.
+    pub policy: String,
+}
+
+impl ForeignChain {
+    /// Whether it decides about what one of our hooks decides about.
+    pub fn filters_at(&self, hook: HookName) -> bool {
+        self.kind == "filter" && self.hook == hook.as_str()
+    }
+}
+
+/// A run of nft. Times of day are read and written in UTC wherever the host is, and here as at boot.
+pub fn nft(args: &[&str], stdin: &str) -> Run {
+    let mut run = Run::new(NFT, args);
+    run.stdin = stdin.as_bytes().to_vec();
+    run.env = vec![("TZ".to_owned(), "UTC".to_owned())];
+    run.time_limit = TIME_LIMIT;
+    run
+}
+
+/// Runs it; anything but success is a message for a person.
+pub fn call(programs: &dyn Programs, run: &Run) -> Result<Finished, String> {
+    let done = programs.run(run).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("{error}{cause}; is the package nftables installed? (apt-get install nftables)")
+    })?;
+    match done.succeeded() {
+        true => Ok(done),
+        false => Err(format!("nft {} failed: {}", run.args.join(" "), done.complaint())),
+    }
+}
+
+/// Lists our table. The JSON and the text come from two runs; a change in between is noticed and the listing
+/// taken anew.
+pub fn list_own(programs: &dyn Programs) -> Result<Listing, String> {
+    const ATTEMPTS: usize = 10;
+    for _ in 0..ATTEMPTS {
+        let json = call(programs, &nft(&["-j", "list", "table", "inet", "agentd"], ""))?;
+        let text = call(programs, &nft(&["-a", "-s", "list", "table", "inet", "agentd"], ""))?;
+        match Listing::parse(&json.stdout, &text.stdout) {
+            Ok(listing) => return Ok(listing),
+            Err(ListingFault::Malformed(what)) => return Err(what),
+            Err(ListingFault::Torn) => {}
+        }
+    }
+    Err(format!("table inet agentd changed during each of {ATTEMPTS} attempts to list it"))
+}
+
+/// All tables and their chains, without rules: cheap however large docker's rule set is. Ours comes back as a
+/// plain yes or no.
+pub fn list_tables(programs: &dyn Programs) -> Result<(bool, Vec<Foreign>), String> {
+    let done = call(programs, &nft(&["-j", "list tables; list chains"], ""))?;
+    let mut tables: Vec<Foreign> = Vec::new();
+    // One JSON document a command, a line each.
+    for document in done.stdout.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+        let items = items(document).map_err(|fault| match fault {
+            ListingFault::Malformed(what) => what,
+            ListingFault::Torn => "nft's list of tables is torn".to_owned(),
+        })?;
+        for (kind, value) in &items {
+            match kind.as_str() {
+                "table" => drop(table(&mut tables, word(value, "family"), word(value, "name"))),
+                "chain" => add_chain(&mut tables, value),
+                _ => {}
+            }
+        }
+    }
+    let ours = |table: &Foreign| table.family == "inet" && table.name == "agentd";
+    let exists = tables.iter().any(ours);
+    tables.retain(|table| !ours(table));
+    Ok((exists, tables))
+}
+
+fn table<'a>(tables: &'a mut Vec<Foreign>, family: &str, name: &str) -> &'a mut Foreign {
+    let known = tables.iter().position(|table| table.family == family && table.name == name);
+    let at = known.unwrap_or_else(|| {
+        tables.push(Foreign { family: family.to_owned(), name: name.to_owned(), chains: Vec::new() });
+        tables.len() - 1
+    });
+    &mut tables[at]
+}
+
+fn add_chain(tables: &mut Vec<Foreign>, value: &Value) {
+    let of = table(tables, word(value, "family"), word(value, "table"));
+    if !word(value, "hook").is_empty() {
+        of.chains.push(ForeignChain {
+            name: word(value, "name").to_owned(),
+            kind: word(value, "type").to_owned(),
+            hook: word(value, "hook").to_owned(),
+            policy: word(value, "policy").to_owned(),
+        });
+    }
+}

@@ -1,0 +1,11 @@
+//! The kind against the real nft and the real kernel, each test in a network namespace of its own.
+
+mod confinement;
+mod drift;
+mod foreign;
+mod fuzz;
+mod held;
+mod parsing;
+mod support;
+mod undo;
+mod vocabulary;

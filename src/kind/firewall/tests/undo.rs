@@ -1,0 +1,240 @@
+//! Confirm or undo, and what is loaded at boot. systemd is played by the test; nft is real.
+
+use std::time::Duration;
+
+use super::super::undo::{Confirmation, UndoError, confirm, confirmation, disarm, forgive};
+use super::super::{Firewall, Spec};
+use super::support::{TestHost, declared, on_a_host};
+use crate::kind::Specs;
+use crate::model::OutcomeResult;
+
+const WINDOW: Duration = Duration::from_secs(60);
+const BOOT: &str = "/var/lib/agentd/firewall.nft";
+const UNDO: &str = "/var/lib/agentd/firewall-undo.nft";
+
+fn old() -> Specs<Spec> {
+    declared("input = \"accept\"\n[rules.old]\nallow = [\"tcp/1\"]")
+}
+
+fn new() -> Specs<Spec> {
+    declared("[input]\npolicy = \"drop\"\nmanagement = []\n[rules.new]\nallow = [\"tcp/2\"]")
+}
+
+/// A host with the old table, confirmed, under a guarded kind.
+fn guarded(test: impl FnOnce(&mut TestHost) + Send) {
+    on_a_host(|host| {
+        host.correct(&old());
+        host.kind = Firewall::guarded(WINDOW);
+        host.programs.taken();
+        test(host);
+    });
+}
+
+fn systemd(host: &TestHost) -> Vec<String> {
+    let runs = host.programs.taken();
+    runs.iter()
+        .filter(|run| run[0].starts_with("/usr/bin/systemd-run") || run[0].ends_with("systemctl"))
+        .map(|run| run.join(" "))
+        .collect()
+}
+
+/// As PID 1 does when the timer elapses.
+fn timer_elapses(host: &TestHost) {
+    host.load(&host.file(UNDO).unwrap());
+    host.clock.advance(WINDOW + Duration::from_secs(3));
+}
+
+fn refused(results: &[OutcomeResult]) -> bool {
+    results
+        .iter()
+        .all(|result| matches!(result, OutcomeResult::Failed { message } if message.contains("undone")))
+}
+
+#[test]
+fn a_new_table_is_armed_before_it_is_loaded_and_boots_only_when_confirmed() {
+    guarded(|host| {
+        let before = host.file(BOOT).unwrap();
+        host.correct(&new());
+        let ran = systemd(host);
+        assert_eq!(ran.len(), 1, "{ran:?}");
+        for part in [
+            "systemd-run --unit=agentd-firewall-undo-",
+            "--on-active=60000ms",
+            "AccuracySec=100ms",
+            "/usr/sbin/nft -f",
+        ] {
+            assert!(ran[0].contains(part), "{ran:?}");
+        }
+        assert!(host.file(UNDO).unwrap().contains("agentd:old"));
+        assert_eq!(host.file(BOOT).unwrap(), before, "a reboot inside the window is an undo");
+        assert!(
+            matches!(confirmation(&host.host).unwrap(), Confirmation::Awaited { left, .. } if left == WINDOW)
+        );
+        assert!(confirm(&host.host).unwrap());
+        assert!(systemd(host)[0].contains("systemctl stop agentd-firewall-undo-"));
+        assert!(host.file(BOOT).unwrap().contains("agentd:new"));
+        assert_eq!(host.file(UNDO), None);
+        assert_eq!(confirmation(&host.host).unwrap(), Confirmation::Settled);
+        assert!(!confirm(&host.host).unwrap(), "nothing waits any more");
+    });
+}
+
+#[test]
+fn what_is_loaded_at_boot_is_the_confirmed_table_and_nothing_else_is_needed() {
+    guarded(|host| {
+        let listed = host.nft(&["-s", "list", "ruleset"]);
+        host.nft(&["flush", "ruleset"]);
+        host.load(&host.file(BOOT).unwrap());
+        assert_eq!(host.nft(&["-s", "list", "ruleset"]), listed);
+        assert_eq!(host.drift(&old()), [""; 0]);
+        let mode = host.host.root.stat(BOOT).unwrap().unwrap().mode;
+        assert_eq!(mode & 0o777, 0o600);
+    });
+}
+
+#[test]
+fn drift_of_a_confirmed_table_is_put_right_without_a_clock() {
+    guarded(|host| {
+        host.nft(&["flush", "ruleset"]);
+        host.correct(&old());
+        assert_eq!(systemd(host), [""; 0]);
+        assert_eq!(confirmation(&host.host).unwrap(), Confirmation::Settled);
+    });
+}
+
+#[test]
+fn an_unconfirmed_table_is_undone_and_not_loaded_again() {
+    guarded(|host| {
+        let before = host.nft(&["-s", "list", "ruleset"]);
+        host.correct(&new());
+        timer_elapses(host);
+        assert_eq!(host.nft(&["-s", "list", "ruleset"]), before);
+        assert!(matches!(confirmation(&host.host).unwrap(), Confirmation::Undone { by_reboot: false, .. }));
+        assert!(matches!(confirm(&host.host), Err(UndoError::TooLate)));
+        systemd(host);
+        assert!(refused(&host.correct_but(&new(), &[])));
+        assert_eq!(host.nft(&["-s", "list", "ruleset"]), before);
+        assert_eq!(systemd(host), [""; 0]);
+        // Another table is another matter.
+        host.correct(&declared("input = \"accept\"\n[rules.other]\nallow = [\"tcp/3\"]"));
+        assert!(matches!(confirmation(&host.host).unwrap(), Confirmation::Awaited { .. }));
+    });
+}
+
+#[test]
+fn an_undone_table_may_be_tried_again_when_a_person_says_so() {
+    guarded(|host| {
+        host.correct(&new());
+        timer_elapses(host);
+        forgive(&host.host).unwrap();
+        host.correct(&new());
+        assert!(matches!(confirmation(&host.host).unwrap(), Confirmation::Awaited { .. }));
+    });
+}
+
+#[test]
+fn a_second_change_inside_the_window_is_undone_to_what_was_there_before_the_first() {
+    guarded(|host| {
+        let before = host.nft(&["-s", "list", "ruleset"]);
+        host.correct(&new());
+        host.clock.advance(Duration::from_secs(30));
+        host.correct(&declared(
+            "[input]\npolicy = \"drop\"\nmanagement = []\n[rules.third]\nallow = [\"tcp/3\"]",
+        ));
+        let ran = systemd(host);
+        assert!(
+            ran[1].contains("systemd-run") && ran[2].contains("systemctl stop"),
+            "the new clock runs before the old one stops: {ran:?}"
+        );
+        timer_elapses(host);
+        assert_eq!(host.nft(&["-s", "list", "ruleset"]), before);
+    });
+}
+
+#[test]
+fn a_rival_cannot_prolong_the_window() {
+    guarded(|host| {
+        host.correct(&new());
+        systemd(host);
+        host.clock.advance(Duration::from_secs(30));
+        host.nft(&["flush", "ruleset"]);
+        host.correct(&new());
+        assert_eq!(systemd(host), [""; 0], "the clock runs on");
+        assert!(
+            matches!(confirmation(&host.host).unwrap(), Confirmation::Awaited { left, .. } if left == Duration::from_secs(30))
+        );
+        assert!(!host.file(BOOT).unwrap().contains("agentd:new"));
+    });
+}
+
+#[test]
+fn a_table_that_cannot_be_put_under_the_clock_is_not_loaded() {
+    guarded(|host| {
+        let before = host.nft(&["-s", "list", "ruleset"]);
+        host.programs.fail("systemd-run");
+        let results = host.correct_but(&new(), &[]);
+        assert!(results.iter().all(|result| matches!(result, OutcomeResult::Failed { .. })), "{results:?}");
+        assert_eq!(host.nft(&["-s", "list", "ruleset"]), before);
+    });
+}
+
+#[test]
+fn a_table_that_nft_refuses_after_all_leaves_no_clock_behind() {
+    guarded(|host| {
+        let specs = new();
+        // Compiled already, so that only the load on the host itself fails.
+        assert!(!host.drift(&specs).is_empty());
+        host.programs.fail("nft -f -");
+        let results = host.correct_but(&specs, &[]);
+        assert!(results.iter().all(|result| matches!(result, OutcomeResult::Failed { .. })), "{results:?}");
+        assert_eq!(confirmation(&host.host).unwrap(), Confirmation::Settled);
+        assert!(systemd(host).last().unwrap().contains("systemctl stop"));
+    });
+}
+
+#[test]
+fn a_reboot_inside_the_window_is_an_undo() {
+    guarded(|host| {
+        let write = |host: &TestHost, text: &str| {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .create(host.folder.path().join("root/proc/sys/kernel/random"))
+                .unwrap();
+            let attributes = crate::host::files::Attributes::root(0o444);
+            host.host.root.write("/proc/sys/kernel/random/boot_id", text.as_bytes(), attributes).unwrap();
+        };
+        write(host, "first\n");
+        host.correct(&new());
+        assert!(matches!(confirmation(&host.host).unwrap(), Confirmation::Awaited { .. }));
+        write(host, "second\n");
+        assert!(matches!(confirmation(&host.host).unwrap(), Confirmation::Undone { by_reboot: true, .. }));
+        // The boot loaded the confirmed table; the other one is not loaded again.
+        host.load(&host.file(BOOT).unwrap());
+        assert!(refused(&host.correct_but(&new(), &[])));
+    });
+}
+
+#[test]
+fn a_confirmation_cut_short_is_finished() {
+    guarded(|host| {
+        host.correct(&new());
+        // The agent dies after it noted the confirmation, before it stopped the timer.
+        host.programs.fail("systemctl stop");
+        assert!(confirm(&host.host).is_err());
+        assert_eq!(confirmation(&host.host).unwrap(), Confirmation::Settled);
+        host.programs.fail("nothing");
+        assert!(confirm(&host.host).unwrap());
+        assert!(host.file(BOOT).unwrap().contains("agentd:new"));
+    });
+}
+
+#[test]
+fn an_undo_on_a_host_that_had_no_table_takes_ours_away() {
+    on_a_host(|host| {
+        host.kind = Firewall::guarded(WINDOW);
+        host.correct(&new());
+        timer_elapses(host);
+        assert_eq!(host.nft(&["list", "ruleset"]), "");
+        disarm(&host.host).unwrap();
+    });
+}
