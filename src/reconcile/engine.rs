@@ -12,7 +12,7 @@ use super::scope::{KindScope, Scope};
 use crate::host::Host;
 use crate::kind::{Desired, LookAt, Watch};
 use crate::model::fingerprint::Fingerprint;
-use crate::model::{Digest, Key, KindName, ResourceId};
+use crate::model::{Diagnostic, Digest, Key, KindName, ResourceId};
 
 /// All kinds at work on one host.
 pub struct Engine {
@@ -44,6 +44,11 @@ impl Engine {
         self.attempts.clear_all();
         self.desired = desired;
         Ok(())
+    }
+
+    /// Faults of a desired state that root itself looks for, whoever compiled it.
+    pub fn validate(&self, desired: &Desired) -> Vec<Diagnostic> {
+        self.lanes.iter().flat_map(|lane| lane.validate(desired)).collect()
     }
 
     /// The desired state in force.

@@ -11,7 +11,8 @@ use crate::kind::{
     ApplyCx, Change, DiffCx, Difference, Kind, Observed, Planned, Reaction, Reading, Want, Watch,
 };
 use crate::model::{
-    Digest, DriftMode, FieldDiff, Key, KindName, OutcomeResult, Place, ResourceId, Step, fingerprint,
+    Diagnostic, Digest, DriftMode, FieldDiff, Key, KindName, OutcomeResult, Place, ResourceId, Step,
+    fingerprint,
 };
 
 /// The stages of one kind, with its types erased.
@@ -33,6 +34,8 @@ pub trait Stage: Send {
     fn settled(&mut self, only: Option<&BTreeSet<Key>>) -> Vec<(Key, Digest, bool)>;
     /// Pruned resources in scope that are gone now.
     fn pruned(&mut self, only: Option<&BTreeSet<Key>>) -> Vec<Key>;
+    /// Faults of a desired state that root itself looks for, whoever compiled it.
+    fn validate(&self, desired: &Desired) -> Vec<Diagnostic>;
     /// How many resources are declared.
     fn declared(&self) -> usize;
     /// Every declared key.
@@ -281,6 +284,10 @@ impl<K: Kind + Part> Stage for Lane<K> {
             self.prune.remove(key);
         }
         gone
+    }
+
+    fn validate(&self, desired: &Desired) -> Vec<Diagnostic> {
+        K::validate(K::part(desired))
     }
 
     fn declared(&self) -> usize {

@@ -110,7 +110,8 @@ impl Standing {
     }
 }
 
-fn line_of(seen: &Seen, since: Timestamp) -> ResourceLine {
+/// A finding as the status shows it.
+pub fn line_of(seen: &Seen, since: Timestamp) -> ResourceLine {
     ResourceLine {
         resource: seen.resource.clone(),
         status: seen.status,

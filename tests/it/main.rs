@@ -6,3 +6,4 @@ mod declaration;
 mod package;
 mod service;
 mod source;
+mod tidy;
