@@ -1,5 +1,8 @@
 //! agentd holds a Debian server to the declaration in a git repository.
 
+pub mod cli;
+pub mod config;
+pub mod control;
 pub mod declaration;
 pub mod host;
 pub mod keep;

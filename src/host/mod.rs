@@ -13,6 +13,7 @@ pub mod facts;
 pub mod files;
 pub mod memory;
 pub mod netfilter;
+pub mod peer;
 pub mod privilege;
 pub mod program;
 pub mod pulse;

@@ -75,6 +75,7 @@ pub struct Attempt {
 
 /// Which drifts to tell of. Every condition that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct DriftFilter {
     /// Of this resource.
     pub resource: Option<ResourceId>,
@@ -92,6 +93,7 @@ pub struct DriftFilter {
 
 /// Which passes to tell of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct PassFilter {
     /// Ended at or after.
     pub since: Option<Timestamp>,
