@@ -36,7 +36,8 @@ impl State {
 
 impl From<Package<'_>> for State {
     fn from(package: Package<'_>) -> Self {
-        let Package { name: _, architecture, version, status, held, reinstall_required } = package;
+        let Package { name: _, architecture, version, status, held, reinstall_required, essential: _ } =
+            package;
         State {
             version: version.to_owned(),
             status,

@@ -65,6 +65,11 @@ impl Goal {
         }
     }
 
+    /// Whether the host does not work without the package.
+    pub fn is_essential(&self, table: &Table, native: &str) -> bool {
+        diff::find(table, &self.name, native).is_some_and(|package| package.essential)
+    }
+
     /// What the database says of the package.
     pub fn state(&self, table: &Table, native: &str) -> Option<State> {
         diff::find(table, &self.name, native).map(State::from)

@@ -15,10 +15,12 @@
 
 pub mod apply;
 pub mod apt;
+mod clear;
 pub mod database;
 pub mod diff;
 pub mod goal;
 pub mod holdback;
+mod install;
 pub mod lock;
 pub mod name;
 pub mod offers;

@@ -232,6 +232,14 @@ impl Reason {
         matches!(self, Reason::LockHeld(_) | Reason::LockTaken { .. })
     }
 
+    /// Whether a fresh package index might know better.
+    pub const fn may_be_stale(&self) -> bool {
+        matches!(
+            self,
+            Reason::NoSuchPackage { .. } | Reason::NoCandidate { .. } | Reason::VersionNotInArchive { .. }
+        )
+    }
+
     /// The whole message: what a person reads, with the code by which it is looked up.
     pub fn message(&self) -> String {
         format!("{self} [{}]", self.code())
@@ -270,7 +278,7 @@ const SIGNS: [Sign; 9] = [
         ],
         |complaint| Reason::Signature { complaint },
     ),
-    (&["Hash Sum mismatch", "File has unexpected size", "404  Not Found", "File not found"], |complaint| {
+    (&["Hash Sum mismatch", "File has unexpected size", "404  Not Found", "Failed to stat"], |complaint| {
         Reason::IndexStale { complaint }
     }),
     (

@@ -82,6 +82,8 @@ pub struct Package<'a> {
     pub held: bool,
     /// Whether dpkg says that only a reinstallation mends it.
     pub reinstall_required: bool,
+    /// Whether the host does not work without it (`Essential` or `Protected`).
+    pub essential: bool,
 }
 
 /// Every package dpkg knows, sorted by name and architecture. Two allocations, some 60 bytes a package: the
@@ -102,6 +104,7 @@ struct Entry {
     status: Status,
     held: bool,
     reinstall_required: bool,
+    essential: bool,
 }
 
 /// Why a database can't be read.
@@ -142,8 +145,8 @@ impl Table {
         let (name, rest) = rest.split_at_checked(entry.name.into()).unwrap_or_default();
         let (architecture, rest) = rest.split_at_checked(entry.architecture.into()).unwrap_or_default();
         let version = rest.get(..entry.version.into()).unwrap_or_default();
-        let Entry { status, held, reinstall_required, .. } = *entry;
-        Package { name, architecture, version, status, held, reinstall_required }
+        let Entry { status, held, reinstall_required, essential, .. } = *entry;
+        Package { name, architecture, version, status, held, reinstall_required, essential }
     }
 }
 
@@ -163,6 +166,7 @@ struct Kept {
     status: Status,
     held: bool,
     reinstall_required: bool,
+    essential: bool,
     multi_arch_same: bool,
 }
 
@@ -173,6 +177,7 @@ struct Stanza {
     architecture: Option<String>,
     version: Option<String>,
     status: Option<(Status, bool, bool)>,
+    essential: bool,
     multi_arch_same: bool,
 }
 
@@ -190,7 +195,7 @@ impl Reader {
                 Some(b' ' | b'\t') => {}
                 Some(first) => {
                     self.stanza.begun = true;
-                    if matches!(first.to_ascii_lowercase(), b'p' | b'a' | b'v' | b's' | b'm') {
+                    if matches!(first.to_ascii_lowercase(), b'p' | b'a' | b'v' | b's' | b'm' | b'e') {
                         self.field(line)?;
                     }
                 }
@@ -224,6 +229,7 @@ impl Reader {
                 status: kept.status,
                 held: kept.held,
                 reinstall_required: kept.reinstall_required,
+                essential: kept.essential,
             };
             entries.push(entry);
             text.extend([name, architecture, &kept.version].map(AsRef::<str>::as_ref));
@@ -248,6 +254,8 @@ impl Reader {
             self.stanza.version = Some(self.once("Version", value, u16::MAX.into(), again)?);
         } else if is("Status") {
             self.stanza.status = Some(self.status(value)?);
+        } else if is("Essential") || is("Protected") {
+            self.stanza.essential |= value.eq_ignore_ascii_case(b"yes");
         } else if is("Multi-Arch") {
             self.stanza.multi_arch_same = value.eq_ignore_ascii_case(b"same");
         }
@@ -303,6 +311,7 @@ impl Reader {
             status,
             held,
             reinstall_required,
+            essential: stanza.essential,
             multi_arch_same: stanza.multi_arch_same,
         };
         self.insert(name.into(), stanza.architecture.unwrap_or_default().into(), kept);
