@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::references;
-use crate::kind::{Desired, Kind, ParseCx, Specs, package, service};
+use crate::kind::{Desired, Kind, ParseCx, Specs, firewall, package, service};
 use crate::model::Located;
 
 /// The tables that kinds are declared in.
-pub const TABLES: [&str; 4] = ["firewall", package::Packages::TABLE, "files", service::Services::TABLE];
+pub const TABLES: [&str; 4] =
+    [firewall::Firewall::TABLE, package::Packages::TABLE, "files", service::Services::TABLE];
 
 /// Parses all tables into a desired state.
 pub fn parse(tables: &Tables, desired: &mut Desired, cx: &mut ParseCx<'_>) {
+    desired.firewall = specs::<firewall::Firewall>(tables, cx);
     desired.package = specs::<package::Packages>(tables, cx);
     desired.service = specs::<service::Services>(tables, cx);
     references::check(tables, desired, cx.faults);
