@@ -338,7 +338,7 @@ pub(super) fn describe(
                 Some((identity, content)) if identity == stat.identity => Some(content),
                 // What cannot be read is kept all the same: the inode is moved, not copied.
                 _ if stat.size <= COPY_LIMIT => {
-                    folder.content(name).ok().flatten().map(|(content, _)| content)
+                    folder.content(name).ok().flatten().map(|read| read.content)
                 }
                 _ => None,
             };

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 pub use attributes::{Attributes, Xattrs};
 pub use error::FilesError;
 pub use folder::Folder;
-pub use read::Entry;
+pub use read::{Entry, Hashed};
 pub use stat::{FileType, Identity, Stat};
 pub use tree::Measure;
 pub use write::{How, Staged, Written, is_staged_name};

@@ -31,6 +31,19 @@ pub struct Entry {
     pub kind: FileType,
 }
 
+/// A content that was read, and what proves it later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashed {
+    /// Size and digest.
+    pub content: Content,
+    /// What the file system said of the file before and after.
+    pub stat: Stat,
+    /// Whether every later change will show in the stat. A file system stamps changes with the time of its last
+    /// clock tick: if the file's own times lie in the tick in which it was read (or, on file systems that count
+    /// whole seconds, within two of them), a later change could carry the same time.
+    pub solid: bool,
+}
+
 impl Folder {
     /// The content of the regular file under `name`; none if nothing is there. Counts as a file opened.
     pub fn read(&self, name: &OsStr, limit: u64) -> Result<Option<Vec<u8>>, FilesError> {
@@ -49,11 +62,12 @@ impl Folder {
         Ok(Some(bytes))
     }
 
-    /// Size and digest of the regular file under `name`, and the stat that proves them; none if nothing is
-    /// there. The file is read in pieces; one that keeps changing meanwhile is [`FilesError::Unsteady`].
-    pub fn content(&self, name: &OsStr) -> Result<Option<(Content, Stat)>, FilesError> {
+    /// Size and digest of the regular file under `name`, and what proves them; none if nothing is there. The
+    /// file is read in pieces; one that keeps changing meanwhile is [`FilesError::Unsteady`].
+    pub fn content(&self, name: &OsStr) -> Result<Option<Hashed>, FilesError> {
         let mut buffer = Vec::new();
         for _ in 0..STEADY_TRIES {
+            let started = tick();
             let Some((mut file, before)) = self.open_regular(name)? else { return Ok(None) };
             // Small files (most) need no more than their size and one byte to see the end.
             let wanted = usize::try_from(before.size).unwrap_or(CHUNK).saturating_add(1).min(CHUNK);
@@ -61,7 +75,8 @@ impl Folder {
             let content = hash(&mut file, &mut buffer).map_err(|error| self.read_fault(name, &error))?;
             let after = handle_stat(&OwnedFd::from(file)).map_err(|errno| self.fault("read", name, errno))?;
             if before.identity == after.identity && content.size == after.size {
-                return Ok(Some((content, after)));
+                let solid = is_solid(&after, started);
+                return Ok(Some(Hashed { content, stat: after, solid }));
             }
         }
         Err(FilesError::Unsteady { path: self.path().join(name) })
@@ -140,6 +155,20 @@ impl Folder {
         let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
         self.fault("read", name, errno)
     }
+}
+
+/// The clock that file systems stamp changes with, in nanoseconds since 1970.
+fn tick() -> i64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+}
+
+fn is_solid(stat: &Stat, started: i64) -> bool {
+    const SECOND: i64 = 1_000_000_000;
+    let last = stat.identity.mtime.max(stat.identity.ctime);
+    let whole_seconds = stat.identity.ctime % SECOND == 0;
+    let margin = if whole_seconds { 2 * SECOND } else { 0 };
+    last.saturating_add(margin) < started
 }
 
 /// What the file system says of an opened file.

@@ -8,7 +8,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
@@ -25,34 +25,32 @@ const STEP: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC)
 
 /// The folder at `path`; none if it, or a folder on the way, is not there.
 pub(super) fn folder(root: &Root, path: &Path) -> Result<Option<Folder>, FilesError> {
-    let names = names(path)?;
+    // Refused, not resolved: nothing of ours needs it.
+    if path.components().any(|component| component == Component::ParentDir) {
+        return Err(FilesError::NoName { path: path.to_owned() });
+    }
     let shown = root.absolute(path);
-    let relative: PathBuf = names.iter().rev().collect();
-    let relative = if names.is_empty() { Path::new(".") } else { relative.as_path() };
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
     let rules = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(root.handle(), relative, FOLDER, Mode::empty(), rules) {
         Ok(handle) => Ok(Some(Folder::new(handle, shown))),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         // A link on the way; or a kernel or a container that does not know the call.
-        Err(Errno::LOOP | Errno::NOSYS | Errno::PERM | Errno::AGAIN) => walk(root, names, &shown),
+        Err(Errno::LOOP | Errno::NOSYS | Errno::PERM | Errno::AGAIN) => {
+            walk(root, names(path), &shown)
+        }
         Err(errno) => Err(FilesError::system("open the folder", &shown, errno)),
     }
 }
 
-/// The components of a path, last first. `..` is refused, not resolved: nothing of ours needs it.
-fn names(path: &Path) -> Result<Vec<OsString>, FilesError> {
-    let mut names = Vec::new();
-    for component in path.components() {
-        match component {
-            Component::RootDir | Component::CurDir => {}
-            Component::Normal(name) => names.push(name.to_owned()),
-            Component::ParentDir | Component::Prefix(_) => {
-                return Err(FilesError::NoName { path: path.to_owned() });
-            }
-        }
-    }
-    names.reverse();
-    Ok(names)
+/// The components of a path, last first.
+fn names(path: &Path) -> Vec<OsString> {
+    let name = |component: Component<'_>| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::RootDir | Component::CurDir | Component::ParentDir | Component::Prefix(_) => None,
+    };
+    path.components().rev().filter_map(name).collect()
 }
 
 /// One folder on the way.

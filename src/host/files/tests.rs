@@ -313,10 +313,15 @@ fn a_digest_comes_with_the_stat_that_proves_it() {
     let bytes = vec![7u8; 300_000];
     tree.root.write("conf", &bytes, ours(0o644)).unwrap();
     let (folder, name) = tree.root.parent(Path::new("conf")).unwrap();
-    let (content, stat) = folder.content(name).unwrap().unwrap();
-    assert_eq!(content, crate::model::Content::of(&bytes));
-    assert_eq!(Some(stat), folder.stat(name).unwrap());
-    assert_eq!(std::fs::metadata(tree.at("conf")).unwrap().ino(), stat.identity.inode);
+    let read = folder.content(name).unwrap().unwrap();
+    assert_eq!(read.content, crate::model::Content::of(&bytes));
+    assert_eq!(Some(read.stat), folder.stat(name).unwrap());
+    assert_eq!(std::fs::metadata(tree.at("conf")).unwrap().ino(), read.stat.identity.inode);
+    // In a moment every further change will show; until then the proof says that it is none.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while !folder.content(name).unwrap().unwrap().solid {
+        assert!(std::time::Instant::now() < deadline, "a file that rests never becomes solid");
+    }
 }
 
 #[test]

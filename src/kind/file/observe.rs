@@ -1,0 +1,190 @@
+//! Reading the host: one folder handle a folder, one `statx` a file.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use super::extras;
+use super::names::Owners;
+use super::path::{ancestors, is_below};
+use super::proofs::{Allowance, Proofs};
+use super::spec::{Mode, Spec};
+use super::state::{Body, State};
+use super::{Aside, Files};
+use crate::host::Host;
+use crate::host::files::{FileType, FilesError, Folder, Root, Stat};
+use crate::kind::{Observed, Reading, Want};
+use crate::model::Key;
+
+/// One look.
+pub(super) struct Look<'a> {
+    pub root: &'a Root,
+    pub owners: Owners<'a>,
+    proofs: &'a mut Proofs,
+    allowance: Allowance,
+    now: Duration,
+}
+
+pub(super) fn observe(files: &mut Files, host: &Host, want: &Want<'_, Spec>) -> Observed<State> {
+    let full = want.only.is_none();
+    let mut look = Look {
+        root: &host.root,
+        owners: Owners::new(&*host.accounts),
+        proofs: &mut files.proofs,
+        allowance: if full { Allowance::full() } else { Allowance::none() },
+        now: host.clock.since_boot(),
+    };
+    let mut aside = Aside::default();
+    let mut notes = Vec::new();
+    let mut readings = Vec::with_capacity(if full { want.specs.len() } else { 0 });
+    let mut way = Way::new(&host.root);
+    for (key, declared) in want.declared() {
+        let reading = look.read(&mut way, key, Some(&declared.spec));
+        if matches!(reading, Reading::Absent) {
+            look.note_missing(&way, key, &declared.spec, &mut aside);
+        }
+        readings.push((key.clone(), reading));
+    }
+    for key in want.pruned() {
+        let reading = look.read(&mut way, key, None);
+        if let (Reading::Present(state), true) = (&reading, want.only.is_none_or(|only| only.contains(key)))
+            && state.kind == FileType::Directory
+            && let Some(example) = extras::inhabitant(look.root, key, want)
+        {
+            aside.inhabited.insert(key.clone(), example);
+        }
+        readings.push((key.clone(), reading));
+    }
+    extras::find(&mut look, want, &mut readings, &mut notes);
+    aside.missing_names = look.owners.missing();
+    if full {
+        let wanted = |key: &Key| want.specs.contains_key(key);
+        files.proofs.retain(wanted, want.specs.len());
+    }
+    files.aside = aside;
+    Observed { readings: readings.into_iter().collect(), notes }
+}
+
+impl Look<'_> {
+    fn read<'k>(&mut self, way: &mut Way<'k>, key: &'k Key, spec: Option<&Spec>) -> Reading<State> {
+        let (folder, name) = match way.to(key.as_str()) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Reading::Absent,
+            Err(why) => return Reading::Unknown(why),
+        };
+        match folder.stat(name) {
+            Ok(Some(stat)) => match self.state(folder, name, key, spec, &stat) {
+                Ok(Some(state)) => Reading::Present(state),
+                Ok(None) => Reading::Absent,
+                Err(error) => Reading::Unknown(error.chain()),
+            },
+            Ok(None) => Reading::Absent,
+            Err(error) => Reading::Unknown(error.chain()),
+        }
+    }
+
+    /// None if it vanished meanwhile.
+    fn state(
+        &mut self,
+        folder: &Folder,
+        name: &OsStr,
+        key: &Key,
+        spec: Option<&Spec>,
+        stat: &Stat,
+    ) -> Result<Option<State>, FilesError> {
+        let body = match (stat.kind, spec) {
+            (FileType::File, Some(Spec::File { content: Some(_), .. })) => {
+                match self.content(folder, name, key, stat)? {
+                    Some(body) => body,
+                    None => return Ok(None),
+                }
+            }
+            (FileType::Link, _) => match folder.read_link(name)? {
+                Some(target) => Body::Target(target.to_string_lossy().into_owned()),
+                None => return Ok(None),
+            },
+            (
+                FileType::File
+                | FileType::Directory
+                | FileType::Pipe
+                | FileType::Socket
+                | FileType::Device,
+                _,
+            ) => Body::Unread,
+        };
+        Ok(Some(self.bare(stat, spec, body)))
+    }
+
+    /// The state of something whose body is known or of no concern.
+    pub(super) fn bare(&mut self, stat: &Stat, spec: Option<&Spec>, body: Body) -> State {
+        let wanted = spec.and_then(Spec::ownership);
+        State {
+            kind: stat.kind,
+            owner: self.owners.user(stat.uid, wanted.map(|wanted| wanted.owner.as_str())),
+            group: self.owners.group(stat.gid, wanted.map(|wanted| wanted.group.as_str())),
+            mode: Mode::from_bits(stat.mode),
+            body,
+        }
+    }
+
+    fn content(
+        &mut self,
+        folder: &Folder,
+        name: &OsStr,
+        key: &Key,
+        stat: &Stat,
+    ) -> Result<Option<Body>, FilesError> {
+        if let Some(content) = self.proofs.get(key, &stat.identity, self.now, &mut self.allowance) {
+            return Ok(Some(Body::Content(content)));
+        }
+        let Some(read) = folder.content(name)? else { return Ok(None) };
+        self.proofs.put(key, &read, self.now);
+        Ok(Some(Body::Content(read.content)))
+    }
+
+    /// What laying this down will need, which nothing that was read could show.
+    fn note_missing(&mut self, way: &Way<'_>, key: &Key, spec: &Spec, aside: &mut Aside) {
+        if let Some(wanted) = spec.ownership() {
+            self.owners.want(&wanted.owner, &wanted.group);
+        }
+        if way.is_missing() && *spec != Spec::Absent {
+            let missing = ancestors(key.as_str())
+                .filter(|folder| self.root.folder(folder).is_ok_and(|folder| folder.is_none()));
+            aside.missing_folders.extend(missing.map(str::to_owned));
+        }
+    }
+}
+
+/// The folders on the way to the file last looked at. Keys come sorted, so that most files lie in the folder of
+/// the one before, or in one above it.
+struct Way<'k> {
+    root: &'k Root,
+    open: Vec<(&'k str, Result<Option<Folder>, String>)>,
+}
+
+impl<'k> Way<'k> {
+    fn new(root: &'k Root) -> Self {
+        Way { root, open: Vec::new() }
+    }
+
+    /// The folder a file lies in, and its name there; none if there is no such folder.
+    fn to(&mut self, path: &'k str) -> Result<Option<(&Folder, &'k OsStr)>, String> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        while self.open.last().is_some_and(|(last, _)| !(*last == parent || is_below(parent, last))) {
+            self.open.pop();
+        }
+        if self.open.last().is_none_or(|(last, _)| *last != parent) {
+            let folder = self.root.folder(parent).map_err(|error| error.chain());
+            self.open.push((parent, folder));
+        }
+        match self.open.last() {
+            Some((_, Ok(Some(folder)))) => Ok(Some((folder, OsStr::new(name)))),
+            Some((_, Ok(None))) | None => Ok(None),
+            Some((_, Err(why))) => Err(why.clone()),
+        }
+    }
+
+    /// Whether the last folder asked for was not there.
+    fn is_missing(&self) -> bool {
+        matches!(self.open.last(), Some((_, Ok(None))))
+    }
+}
