@@ -25,6 +25,19 @@ pub enum KeepError {
         /// The mount point.
         mount: String,
     },
+    /// It holds more than may be kept.
+    #[error(
+        "{path} was left as it is: it holds {bytes} bytes, and at most {limit} are kept; move it away by hand, \
+         or let the agent keep more"
+    )]
+    TooMuch {
+        /// What was to be changed.
+        path: String,
+        /// How much it holds.
+        bytes: u64,
+        /// How much is kept at most.
+        limit: u64,
+    },
     /// The new content could not be put in place; the old is still there.
     #[error("could not change {path}")]
     Change {

@@ -109,6 +109,10 @@ impl Keep {
             Some(stat) => describe(folder, &name, path, stat, known)?,
             None => (What::Nothing, 0),
         };
+        if bytes > self.limits.max_bytes {
+            let limit = self.limits.max_bytes;
+            return Err(KeepError::TooMuch { path: path.to_owned(), bytes, limit });
+        }
         let trial = purpose == Purpose::Trial;
         let stage = match &before {
             Some(stat) if stat.mounted || (stat.kind == FileType::File && stat.links > 1) => {
@@ -337,9 +341,7 @@ pub(super) fn describe(
             let content = match known {
                 Some((identity, content)) if identity == stat.identity => Some(content),
                 // What cannot be read is kept all the same: the inode is moved, not copied.
-                _ if stat.size <= COPY_LIMIT => {
-                    folder.content(name).ok().flatten().map(|read| read.content)
-                }
+                _ if stat.size <= COPY_LIMIT => folder.content(name).ok().flatten().map(|read| read.content),
                 _ => None,
             };
             let xattrs = folder.xattrs(name).map_err(keep)?;

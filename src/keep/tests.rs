@@ -395,3 +395,14 @@ fn an_id_reads_back_what_it_prints_and_nothing_else() {
         assert!(text.parse::<ItemId>().is_err(), "{text}");
     }
 }
+
+#[test]
+fn what_is_larger_than_the_store_may_be_is_left_alone() {
+    let mut scene = scene(Path::new("/tmp"));
+    scene.keep.limits.max_bytes = 4;
+    scene.write("/conf", "by hand");
+    let error = scene.replace("/conf", "declared", Purpose::Stay).unwrap_err();
+    assert!(matches!(error, KeepError::TooMuch { bytes: 7, limit: 4, .. }), "{error}");
+    assert_eq!(scene.read("/conf").unwrap(), "by hand");
+    assert_eq!(scene.names(), ["conf"]);
+}

@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod declaration;
+mod file;
+mod file_crash;
 mod package;
 mod service;
 mod source;

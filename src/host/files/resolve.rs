@@ -37,9 +37,7 @@ pub(super) fn folder(root: &Root, path: &Path) -> Result<Option<Folder>, FilesEr
         Ok(handle) => Ok(Some(Folder::new(handle, shown))),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         // A link on the way; or a kernel or a container that does not know the call.
-        Err(Errno::LOOP | Errno::NOSYS | Errno::PERM | Errno::AGAIN) => {
-            walk(root, names(path), &shown)
-        }
+        Err(Errno::LOOP | Errno::NOSYS | Errno::PERM | Errno::AGAIN) => walk(root, names(path), &shown),
         Err(errno) => Err(FilesError::system("open the folder", &shown, errno)),
     }
 }

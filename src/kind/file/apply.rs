@@ -3,9 +3,9 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use super::Files;
 use super::change::{Act, Change};
 use super::names::{gid_of, missing_name, uid_of};
-use super::proofs::Proofs;
 use super::spec::{Ownership, Spec};
 use super::write::{self, Write};
 use crate::host::files::{Attributes, FileType, FilesError, Folder};
@@ -26,23 +26,24 @@ pub(super) enum NotDone {
 }
 
 pub(super) fn apply(
-    proofs: &mut Proofs,
+    files: &mut Files,
     cx: &mut ApplyCx<'_>,
     changes: &[Planned<Spec, Change>],
 ) -> Vec<OutcomeResult> {
     let mut results = vec![OutcomeResult::Done; changes.len()];
     let (mut plain, mut checked) = (Vec::new(), Vec::new());
     for (at, planned) in changes.iter().enumerate() {
+        sweep(files, cx, &planned.key);
         match one(cx, planned) {
-            Ok(None) => proofs.forget(&planned.key),
+            Ok(None) => files.proofs.forget(&planned.key),
             Ok(Some(write)) if write.check.is_empty() => plain.push((at, write)),
             Ok(Some(write)) => checked.push((at, write)),
             Err(not_done) => results[at] = not_done.into(),
         }
     }
     // Contents after the folders they lie in, and those that are checked last: a check may read the others.
-    let written = write::batches(cx, proofs, &plain);
-    let tried = checked.iter().map(|(at, write)| (*at, write::checked(cx, proofs, write)));
+    let written = write::batches(cx, &mut files.proofs, &plain);
+    let tried = checked.iter().map(|(at, write)| (*at, write::checked(cx, &mut files.proofs, write)));
     for (at, result) in written.into_iter().chain(tried) {
         results[at] = result.unwrap_or_else(OutcomeResult::from);
     }
@@ -50,10 +51,7 @@ pub(super) fn apply(
 }
 
 /// Does a change, unless it is a content that is to be written: that is returned.
-fn one<'c>(
-    cx: &ApplyCx<'_>,
-    planned: &'c Planned<Spec, Change>,
-) -> Result<Option<Write<'c>>, NotDone> {
+fn one<'c>(cx: &ApplyCx<'_>, planned: &'c Planned<Spec, Change>) -> Result<Option<Write<'c>>, NotDone> {
     let Planned { key, spec, change } = planned;
     let spec = spec.as_ref().map(|declared| &declared.spec);
     match (change.act, spec) {
@@ -83,9 +81,25 @@ fn one<'c>(
         }
         (Act::Lay, Some(Spec::Link { target })) => link(cx, key, change, target).map(|()| None),
         (Act::Lay | Act::Own, Some(Spec::Absent) | None) | (Act::Own, Some(Spec::Link { .. })) => {
-            Err(NotDone::Failed(format!("{key}: a change that does not fit what is declared; please report this")))
+            Err(NotDone::Failed(format!(
+                "{key}: a change that does not fit what is declared; please report this"
+            )))
         }
     }
+}
+
+/// Rids the folder of a path of what a crash left staged there, once in the life of the process. Nobody else
+/// stages here, and we do one thing at a time.
+fn sweep(files: &mut Files, cx: &ApplyCx<'_>, key: &Key) {
+    let folder = key.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
+    if files.swept.contains(folder) {
+        return;
+    }
+    // Litter is no reason not to make the change; what is in its way will be said by the change itself.
+    if let Ok(Some(opened)) = cx.host.root.folder(folder) {
+        let _ = opened.sweep();
+    }
+    files.swept.insert(folder.to_owned());
 }
 
 /// The folder of a path, made if it is not there.
@@ -117,7 +131,9 @@ pub(super) fn on_occasion<T>(
 
 fn attributes(cx: &ApplyCx<'_>, ownership: &Ownership) -> Result<Attributes, NotDone> {
     let accounts = &*cx.host.accounts;
-    let waiting = |word: &str, name: &str| NotDone::Waiting(format!("{}, which does not exist yet", missing_name(word, name)));
+    let waiting = |word: &str, name: &str| {
+        NotDone::Waiting(format!("{}, which does not exist yet", missing_name(word, name)))
+    };
     let uid = uid_of(accounts, &ownership.owner).ok_or_else(|| waiting("user", &ownership.owner))?;
     let gid = gid_of(accounts, &ownership.group).ok_or_else(|| waiting("group", &ownership.group))?;
     Ok(Attributes { uid, gid, mode: ownership.mode.bits() })

@@ -174,7 +174,9 @@ fn difference(key: &Key, fields: Vec<FieldDiff>, act: Act, text: String) -> Diff
 fn waiting(aside: &Aside, ownership: &Ownership) -> Option<String> {
     let named = [("user", &ownership.owner), ("group", &ownership.group)];
     let mut missing = named.into_iter().map(|(word, name)| missing_name(word, name));
-    missing.find(|name| aside.missing_names.contains(name)).map(|name| format!("{name}, which does not exist yet"))
+    missing
+        .find(|name| aside.missing_names.contains(name))
+        .map(|name| format!("{name}, which does not exist yet"))
 }
 
 /// What will lie there, in words.

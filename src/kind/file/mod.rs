@@ -50,6 +50,8 @@ use proofs::Proofs;
 pub struct Files {
     proofs: Proofs,
     aside: Aside,
+    /// Folders that were rid of what a crash left staged, since this process started.
+    swept: BTreeSet<String>,
 }
 
 /// What the last look found that is no state of a resource, for the comparison that follows it.
@@ -100,7 +102,7 @@ impl Kind for Files {
     }
 
     fn apply(&mut self, cx: &mut ApplyCx<'_>, changes: &[Planned<Spec, Change>]) -> Vec<OutcomeResult> {
-        apply::apply(&mut self.proofs, cx, changes)
+        apply::apply(self, cx, changes)
     }
 
     fn declare(key: &Key, state: &State) -> String {

@@ -103,11 +103,7 @@ impl Look<'_> {
                 None => return Ok(None),
             },
             (
-                FileType::File
-                | FileType::Directory
-                | FileType::Pipe
-                | FileType::Socket
-                | FileType::Device,
+                FileType::File | FileType::Directory | FileType::Pipe | FileType::Socket | FileType::Device,
                 _,
             ) => Body::Unread,
         };

@@ -69,7 +69,11 @@ fn spec(located: &Located, fields: &mut Fields<'_>, cx: &mut ParseCx<'_>) -> Opt
         Shape::Directory => {
             let exclusive = given.exclusive.is_some_and(|(_, exclusive)| exclusive);
             let ignore = given.ignore.as_ref().ok()?.as_ref().map(|(ignore, _)| ignore.clone());
-            Some(Spec::Directory { ownership: ownership(0o755)?, exclusive, ignore: ignore.unwrap_or_default() })
+            Some(Spec::Directory {
+                ownership: ownership(0o755)?,
+                exclusive,
+                ignore: ignore.unwrap_or_default(),
+            })
         }
         Shape::Link => link.and_then(|target| link_target(target, cx)),
         Shape::Absent => Some(Spec::Absent),
@@ -125,15 +129,15 @@ impl Given<'_> {
         let mut fits = Some(());
         for (key, place) in unfit {
             let Some(place) = place else { continue };
-            let (message, hint) = match (shape, key) {
-                (Shape::File, "check") => ("`check` needs a content", "add content, source or template"),
-                (Shape::Directory, "ignore") => ("`ignore` needs `exclusive = true`", "add it, or take this out"),
-                (Shape::Link, _) => ("a link takes no such key", "owner and mode of a link mean nothing"),
-                (Shape::Absent, _) => ("what is absent takes no such key", "take it out"),
-                (Shape::File, _) => ("only a directory takes this key", "take it out"),
-                (Shape::Directory, _) => ("only a file takes this key", "take it out"),
+            let (why, hint) = match (shape, key) {
+                (Shape::File, "check") => ("needs a content", "add content, source or template"),
+                (Shape::Directory, "ignore") => ("needs `exclusive = true`", "add it, or take this out"),
+                (Shape::Link, _) => ("means nothing for a link", "take it out"),
+                (Shape::Absent, _) => ("means nothing for what is absent", "take it out"),
+                (Shape::File, _) => ("is for directories only", "take it out"),
+                (Shape::Directory, _) => ("is for files only", "take it out"),
             };
-            cx.error("unfit-key", place, format!("{message}: `{key}`").replace(&format!("`{key}`: `{key}`"), &format!("`{key}`")), hint);
+            cx.error("unfit-key", place, format!("`{key}` {why}"), hint);
             fits = None;
         }
         fits
@@ -180,7 +184,8 @@ fn shape(
         }
         (_, Some(place), _) | (Some((_, place)), None, Some(_)) => {
             let message = "this says two different things at once";
-            let hint = "use one of: content, source or template; link; ensure = \"directory\"; ensure = \"absent\"";
+            let hint =
+                "use one of: content, source or template; link; ensure = \"directory\"; ensure = \"absent\"";
             cx.error("conflicting-keys", place, message, hint);
             return None;
         }
@@ -232,7 +237,12 @@ fn name<'a>(key: &'static str, fields: &mut Fields<'a>, cx: &mut ParseCx<'_>) ->
         Some(At { value, place }) => match account_name(value) {
             Ok(()) => Ok(Some((value.to_owned(), place))),
             Err(message) => {
-                cx.error("bad-value", place, format!("`{key}`: {message}"), "use a name, such as \"www-data\"");
+                cx.error(
+                    "bad-value",
+                    place,
+                    format!("`{key}`: {message}"),
+                    "use a name, such as \"www-data\"",
+                );
                 Err(())
             }
         },
@@ -331,7 +341,12 @@ fn ignore<'a>(fields: &mut Fields<'a>, cx: &mut ParseCx<'_>) -> Field<'a, Vec<St
     for glob in &globs {
         if glob.value.is_empty() || glob.value.starts_with('/') || glob.value.contains("..") {
             let message = format!("`{}` is no name or path within the directory", glob.value);
-            cx.error("bad-value", glob.place, message, "use a name such as \"*.local\", or \"conf.d/*.local\"");
+            cx.error(
+                "bad-value",
+                glob.place,
+                message,
+                "use a name such as \"*.local\", or \"conf.d/*.local\"",
+            );
         }
     }
     if cx.faults.as_slice().len() > before {
@@ -343,7 +358,12 @@ fn ignore<'a>(fields: &mut Fields<'a>, cx: &mut ParseCx<'_>) -> Field<'a, Vec<St
 fn link_target(target: At<'_, &str>, cx: &mut ParseCx<'_>) -> Option<Spec> {
     let At { value, place } = target;
     if value.is_empty() || value.len() > 4095 || value.chars().any(char::is_control) {
-        cx.error("bad-value", place, "this cannot be the target of a link", "link = \"../sites-available/shop\"");
+        cx.error(
+            "bad-value",
+            place,
+            "this cannot be the target of a link",
+            "link = \"../sites-available/shop\"",
+        );
         return None;
     }
     Some(Spec::Link { target: value.to_owned() })

@@ -72,7 +72,10 @@ pub(super) struct Wrong {
 pub(super) fn well_formed(path: &str) -> Result<(), Wrong> {
     let wrong = |message: String, hint| Err(Wrong { code: "bad-path", message, hint });
     if !path.starts_with('/') {
-        return wrong(format!("`{path}` is no absolute path"), "write it from the root, such as \"/etc/motd\"");
+        return wrong(
+            format!("`{path}` is no absolute path"),
+            "write it from the root, such as \"/etc/motd\"",
+        );
     }
     if path == "/" {
         return wrong("`/` cannot be declared".to_owned(), "declare what lies in it");
@@ -104,7 +107,11 @@ pub(super) fn folly(path: &str, spec: &Spec) -> Result<(), Wrong> {
     if is_ourselves(path) {
         return refuse("it is the agent's own");
     }
-    if path.rsplit('/').next().is_some_and(|name| name.starts_with(".agentd.") || name.starts_with(".agentd-old.")) {
+    if path
+        .rsplit('/')
+        .next()
+        .is_some_and(|name| name.starts_with(".agentd.") || name.starts_with(".agentd-old."))
+    {
         return refuse("the agent stages files under such names");
     }
     let keeps_content = match spec {
@@ -189,8 +196,20 @@ mod tests {
             assert_eq!(well_formed(path), Ok(()), "{path}");
         }
         for path in [
-            "", "/", "etc/motd", "./a", "//etc", "/etc//motd", "/etc/", "/etc/.", "/etc/./motd", "/etc/../motd",
-            "/..", "/etc/mo\ntd", "/etc/\u{1b}[2J", "/a\0b",
+            "",
+            "/",
+            "etc/motd",
+            "./a",
+            "//etc",
+            "/etc//motd",
+            "/etc/",
+            "/etc/.",
+            "/etc/./motd",
+            "/etc/../motd",
+            "/..",
+            "/etc/mo\ntd",
+            "/etc/\u{1b}[2J",
+            "/a\0b",
         ] {
             assert!(well_formed(path).is_err(), "{path:?}");
         }
@@ -223,9 +242,15 @@ mod tests {
             let wrong = folly(path, &file()).unwrap_err();
             assert_eq!(wrong.code, "protected-path", "{path}");
         }
-        for path in ["/etc/motd", "/devices/x", "/etc/agentd-exporter.conf", "/usr/bin/agentd-exporter",
-            "/etc/systemd/system/shop.service", "/etc/systemd/system/agentdx.service", "/run/x"]
-        {
+        for path in [
+            "/etc/motd",
+            "/devices/x",
+            "/etc/agentd-exporter.conf",
+            "/usr/bin/agentd-exporter",
+            "/etc/systemd/system/shop.service",
+            "/etc/systemd/system/agentdx.service",
+            "/run/x",
+        ] {
             assert_eq!(folly(path, &file()), Ok(()), "{path}");
         }
     }
@@ -240,7 +265,9 @@ mod tests {
     #[test]
     fn a_folder_that_holds_something_protected_is_neither_removed_nor_swept() {
         let directory = |exclusive| Spec::Directory { ownership: ownership(), exclusive, ignore: Vec::new() };
-        for path in ["/etc", "/var", "/var/lib", "/usr", "/usr/bin", "/run", "/etc/systemd/system", "/etc/systemd"] {
+        for path in
+            ["/etc", "/var", "/var/lib", "/usr", "/usr/bin", "/run", "/etc/systemd/system", "/etc/systemd"]
+        {
             assert!(folly(path, &Spec::Absent).is_err(), "{path}");
             assert!(folly(path, &directory(true)).is_err(), "{path}");
             assert_eq!(folly(path, &directory(false)), Ok(()), "{path}");
@@ -252,7 +279,10 @@ mod tests {
 
     #[test]
     fn ancestors_come_topmost_first() {
-        assert_eq!(ancestors("/etc/nginx/conf.d/x").collect::<Vec<_>>(), ["/etc", "/etc/nginx", "/etc/nginx/conf.d"]);
+        assert_eq!(
+            ancestors("/etc/nginx/conf.d/x").collect::<Vec<_>>(),
+            ["/etc", "/etc/nginx", "/etc/nginx/conf.d"]
+        );
         assert_eq!(ancestors("/motd").count(), 0);
     }
 }

@@ -109,7 +109,9 @@ fn batch(
         .collect();
     match sync_folders(cx, &folders, durable) {
         Ok(()) => results,
-        Err(error) => results.into_iter().map(|result| result.and(Err(NotDone::Failed(error.clone())))).collect(),
+        Err(error) => {
+            results.into_iter().map(|result| result.and(Err(NotDone::Failed(error.clone())))).collect()
+        }
     }
 }
 
