@@ -15,3 +15,4 @@
 mod foundation;
 mod harness;
 mod package;
+mod service;

@@ -107,6 +107,11 @@ impl Files {
         }
     }
 
+    /// The tree of the host.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The identity of a file of the host by its absolute path there.
     pub(super) fn identify(&self, path: &str) -> (PathBuf, Identity) {
         identified(self.root.join(path.trim_start_matches('/')))
@@ -127,8 +132,22 @@ impl Files {
 }
 
 impl Identity {
+    /// Whether both are the same file, in whichever version.
+    pub(super) fn is_same_file(self, other: Identity) -> bool {
+        match (self.0, other.0) {
+            (Some(one), Some(other)) => (one.device, one.inode) == (other.device, other.inode),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
+    /// Whether there is a file.
+    pub(super) const fn exists(self) -> bool {
+        self.0.is_some()
+    }
+
     /// Of the file at `path`, links followed: a mask is a link to /dev/null, whose own inode is in a watched folder.
-    fn of(path: &Path) -> Self {
+    pub(super) fn of(path: &Path) -> Self {
         let wanted = StatxFlags::INO | StatxFlags::SIZE | StatxFlags::MTIME | StatxFlags::CTIME;
         let Ok(stat) = rustix::fs::statx(CWD, path, AtFlags::empty(), wanted) else {
             return Identity(None);
@@ -166,4 +185,68 @@ fn subfolders(folder: &Path) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clock a minute after everything on the disk, so that nothing is too fresh to be trusted.
+    fn later() -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        Duration::from_secs(time.tv_sec.unsigned_abs() + 60)
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)] // a real folder is changed as people change it
+    fn what_was_known_is_forgotten_when_a_file_or_folder_that_decides_moves() {
+        use std::fs;
+        let root = tempfile::tempdir().unwrap();
+        let etc = root.path().join("etc/systemd/system");
+        fs::create_dir_all(etc.join("multi-user.target.wants")).unwrap();
+        fs::write(etc.join("a.service"), "1").unwrap();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let mut files = Files::below(root.path());
+        let remember = |files: &mut Files| {
+            files.look(later());
+            let identities = vec![files.identify("/etc/systemd/system/a.service")];
+            files.remember(&unit, "enabled", identities, later());
+            files.look(later());
+            assert_eq!(files.known(&unit).map(|known| known.state.as_str()), Some("enabled"));
+        };
+        let deeds: [&dyn Fn(); 6] = [
+            &|| fs::write(etc.join("a.service"), "22").unwrap(),
+            &|| {
+                std::os::unix::fs::symlink("../a.service", etc.join("multi-user.target.wants/a.service"))
+                    .unwrap()
+            },
+            &|| fs::create_dir(etc.join("a.service.d")).unwrap(),
+            &|| fs::write(etc.join("a.service.d/x.conf"), "").unwrap(),
+            &|| fs::create_dir_all(root.path().join("usr/lib/systemd/system")).unwrap(),
+            &|| fs::remove_file(etc.join("a.service")).unwrap(),
+        ];
+        for (number, deed) in deeds.into_iter().enumerate() {
+            remember(&mut files);
+            deed();
+            files.look(later());
+            assert!(files.known(&unit).is_none(), "deed {number} went unnoticed");
+        }
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)] // a real folder is changed as people change it
+    fn what_changed_a_moment_ago_is_not_trusted() {
+        let root = tempfile::tempdir().unwrap();
+        let etc = root.path().join("etc/systemd/system");
+        std::fs::create_dir_all(&etc).unwrap();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let mut files = Files::below(root.path());
+        let changed = Identity::of(&etc).0.unwrap().changed;
+        for now in [changed, changed + Duration::from_millis(10)] {
+            files.look(now);
+            files.remember(&unit, "", Vec::new(), now);
+            files.look(now);
+            assert!(files.known(&unit).is_none());
+        }
+    }
 }

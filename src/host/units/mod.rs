@@ -6,6 +6,7 @@
 //! ```text
 //! SystemUnits ── bus: one lazy connection, deadlines, made anew when the bus or PID 1 was restarted
 //!             ├─ files: proof that the unit files are still as last asked about (a quiet pass is one call)
+//!             ├─ stale: whether systemd should read files again, where it does not notice itself
 //!             ├─ jobs: start, stop, reload and wait for the job's end
 //!             └─ transient: work outside our control group, and timers that fire without us
 //! FakeUnits   ── the same behaviour without systemd; one contract test runs against both
@@ -16,6 +17,7 @@ mod fake;
 mod files;
 mod jobs;
 mod name;
+mod stale;
 mod system;
 mod transient;
 mod types;

@@ -1,6 +1,6 @@
 //! The real systemd.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use zbus::OwnedObjectPath;
 use super::bus::{self, Bus, BusError, Peer, SYSTEM_BUS, UNIT, object_of};
 use super::files::{Files, Identity};
 use super::name::{UnitKind, UnitName};
+use super::stale::{Loaded, is_stale};
 use super::types::{
     JobEnd, Scheduled, TransientJob, UnitAction, UnitDetails, UnitError, UnitFileAction, UnitStatus,
 };
@@ -168,10 +169,15 @@ async fn ask_files(
 ) -> Result<HashMap<UnitName, FileAnswer>, BusError> {
     let there = |unit: &&UnitStatus| unit.load != "not-found";
     let paths = units.iter().filter(there).map(|unit| paths_of(peer.clone(), unit.name.clone())).collect();
-    let mut identities = HashMap::new();
+    let (mut identities, mut overtaken) = (HashMap::new(), HashSet::new());
     for found in bus::all(paths).await? {
-        let (unit, paths) = found?;
-        identities.insert(unit, paths.iter().map(|path| files.identify(path)).collect());
+        let (unit, loaded) = found?;
+        // What is masked or can't be read has no drop-ins that count.
+        let is_loaded = units.iter().any(|status| status.name == unit && status.load == "loaded");
+        if is_loaded && is_stale(files.root(), &unit, &loaded) {
+            overtaken.insert(unit.clone());
+        }
+        identities.insert(unit, loaded.paths().map(|path| files.identify(path)).collect());
     }
     let stale =
         units.iter().filter(there).map(|unit| needs_reload(peer.clone(), unit.name.clone())).collect();
@@ -179,7 +185,7 @@ async fn ask_files(
     let mut states = states_of(peer, units).await?;
     let answer = |unit: &UnitStatus| FileAnswer {
         state: states.remove(&unit.name).unwrap_or_default(),
-        need_daemon_reload: stale.get(&unit.name).copied().unwrap_or(false),
+        need_daemon_reload: stale.get(&unit.name).copied().unwrap_or(false) || overtaken.contains(&unit.name),
         files: identities.remove(&unit.name).unwrap_or_default(),
     };
     let names = units.iter().map(|unit| unit.name.clone());
@@ -187,13 +193,12 @@ async fn ask_files(
 }
 
 /// The files a unit was read from: the fragment, what it was generated from, its drop-ins.
-async fn paths_of(peer: Peer, unit: UnitName) -> Result<(UnitName, Vec<String>), BusError> {
+async fn paths_of(peer: Peer, unit: UnitName) -> Result<(UnitName, Loaded), BusError> {
     let object = object_of(unit.as_str());
     let fragment: String = peer.property(&object, UNIT, "FragmentPath").await?;
     let source: String = peer.property(&object, UNIT, "SourcePath").await?;
-    let mut paths: Vec<String> = peer.property(&object, UNIT, "DropInPaths").await?;
-    paths.extend([fragment, source].into_iter().filter(|path| !path.is_empty()));
-    Ok((unit, paths))
+    let drop_ins: Vec<String> = peer.property(&object, UNIT, "DropInPaths").await?;
+    Ok((unit, Loaded { fragment, source, drop_ins }))
 }
 
 async fn needs_reload(peer: Peer, unit: UnitName) -> Result<(UnitName, bool), BusError> {

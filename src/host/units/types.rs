@@ -24,7 +24,7 @@ pub struct UnitStatus {
     /// Why its last run ended: `success`, `exit-code`, `signal`, `start-limit-hit`, … Only what failed or is
     /// about to be restarted has another word than `success`.
     pub result: String,
-    /// Whether its files changed since systemd read them.
+    /// Whether its files changed since systemd read them, also where systemd does not notice it itself.
     pub need_daemon_reload: bool,
     /// What systemd is about to do with it: `start`, `stop`, `restart`, …; empty if nothing is queued.
     pub job: String,
