@@ -1,6 +1,7 @@
 //! The compiler from outside: what it says of bad repositories, word for word, and what must hold for any input.
 
 mod any_input;
+mod examples;
 mod golden;
 mod layers;
 

@@ -1,0 +1,48 @@
+//! The example fleets: complete, and without a fault or warning on every host they name.
+
+use std::path::{Path, PathBuf};
+
+use agentd::declaration::{CheckReport, Origin, check};
+
+use super::files_below;
+
+fn example(name: &str) -> CheckReport {
+    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+    let report = check(&files_below(&folder));
+    assert!(report.findings.is_empty(), "{report}");
+    for host in &report.hosts {
+        assert!(host.declared.is_some_and(|declared| declared.resources >= 10), "{host:?}");
+    }
+    report
+}
+
+#[test]
+fn the_single_host_compiles_for_a_host_of_any_name() {
+    let report = example("single-host");
+    assert_eq!(report.hosts.iter().map(|host| host.origin).collect::<Vec<_>>(), [Origin::Class]);
+    assert!(report.to_string().starts_with("class `*`, number of hosts unknown"), "{report}");
+}
+
+#[test]
+fn the_hardened_base_compiles() {
+    assert_eq!(example("hardened-base").hosts.len(), 1);
+}
+
+#[test]
+fn the_web_shop_compiles_for_every_host_of_its_inventory() {
+    let report = example("web-shop");
+    assert_eq!(report.hosts.iter().filter(|host| host.origin == Origin::Inventory).count(), 13);
+    // Staging has no database on Debian 13 yet: its class is compiled for a host that stands for it.
+    assert_eq!(report.hosts.iter().filter(|host| host.origin == Origin::Class).count(), 1);
+    let root = |name: &str| {
+        let host = report.hosts.iter().find(|host| host.name == name).unwrap();
+        host.declared.unwrap().fingerprint
+    };
+    assert_eq!(
+        root("shop-prod-web-1"),
+        root("shop-prod-web-3"),
+        "web servers of one environment are the same"
+    );
+    assert_ne!(root("shop-prod-web-1"), root("shop-staging-web-1"));
+    assert_ne!(root("shop-prod-db-1"), root("shop-prod-db-2"), "one has PostgreSQL 15, the other 17");
+}
