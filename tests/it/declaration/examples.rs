@@ -11,7 +11,7 @@ fn example(name: &str) -> CheckReport {
     let report = check(&files_below(&folder));
     assert!(report.findings.is_empty(), "{report}");
     for host in &report.hosts {
-        assert!(host.declared.is_some_and(|declared| declared.resources >= 10), "{host:?}");
+        assert!(host.declared.is_some_and(|declared| declared.resources >= 5), "{host:?}");
     }
     report
 }
