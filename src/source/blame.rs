@@ -56,14 +56,15 @@ pub enum BlameError {
 /// Follows one line (from 1) of a file back from a commit.
 pub(crate) fn blame(
     objects: &Objects,
-    shallow: &HashSet<ObjectId>,
+    boundary: &HashSet<ObjectId>,
     start: ObjectId,
     path: &str,
     line: u32,
 ) -> Result<Blame, BlameError> {
     let mut at = start;
     let mut node = Node::read(objects, at)?;
-    let mut blob = find(objects, node.tree, path)?.ok_or_else(|| BlameError::NoFile(path.to_owned()))?;
+    let mut trail = find(objects, node.tree, path, &[])?;
+    let blob = blob_of(&trail).ok_or_else(|| BlameError::NoFile(path.to_owned()))?;
     let mut content = file(objects, blob, path)?;
     let lines = split(&content).len();
     let mut index = match usize::try_from(line).ok().and_then(|line| line.checked_sub(1)) {
@@ -73,13 +74,13 @@ pub(crate) fn blame(
     let mut steps = 0;
     let at_or_before = loop {
         steps += 1;
-        if shallow.contains(&at) || steps > MOST_STEPS {
+        if boundary.contains(&at) || steps > MOST_STEPS {
             break true;
         }
-        match older(objects, &node, path, blob, &content, index)? {
-            Some(Step::Same { parent, node: next }) => (at, node) = (parent, next),
-            Some(Step::Moved { parent, node: next, blob: other, content: before, index: moved }) => {
-                (at, node, blob, content, index) = (parent, next, other, before, moved);
+        match older(objects, &node, path, &trail, &content, index)? {
+            Some(Step::Same { parent, node: next, trail: same }) => (at, node, trail) = (parent, next, same),
+            Some(Step::Moved { parent, node: next, trail: other, content: before, index: moved }) => {
+                (at, node, trail, content, index) = (parent, next, other, before, moved);
             }
             None => break false,
         }
@@ -90,9 +91,9 @@ pub(crate) fn blame(
 
 enum Step {
     /// The file is the same in that parent.
-    Same { parent: ObjectId, node: Node },
+    Same { parent: ObjectId, node: Node, trail: Trail },
     /// The file differs there, the line does not.
-    Moved { parent: ObjectId, node: Node, blob: ObjectId, content: Vec<u8>, index: usize },
+    Moved { parent: ObjectId, node: Node, trail: Trail, content: Vec<u8>, index: usize },
 }
 
 /// The parent the line came from, if any. One with the very same file is preferred, as it needs no comparison.
@@ -100,23 +101,26 @@ fn older(
     objects: &Objects,
     node: &Node,
     path: &str,
-    blob: ObjectId,
+    trail: &[ObjectId],
     content: &[u8],
     index: usize,
 ) -> Result<Option<Step>, BlameError> {
     let mut changed = Vec::new();
     for parent in &node.parents {
         let next = Node::read(objects, *parent)?;
-        match find(objects, next.tree, path)? {
-            Some(same) if same == blob => return Ok(Some(Step::Same { parent: *parent, node: next })),
-            Some(other) => changed.push((*parent, next, other)),
+        let other = find(objects, next.tree, path, trail)?;
+        match blob_of(&other) {
+            Some(blob) if Some(blob) == blob_of(trail) => {
+                return Ok(Some(Step::Same { parent: *parent, node: next, trail: other }));
+            }
+            Some(blob) => changed.push((*parent, next, other, blob)),
             None => {}
         }
     }
-    for (parent, next, other) in changed {
-        let before = file(objects, other, path)?;
+    for (parent, next, other, blob) in changed {
+        let before = file(objects, blob, path)?;
         if let Some(moved) = origin(&before, content, index) {
-            return Ok(Some(Step::Moved { parent, node: next, blob: other, content: before, index: moved }));
+            return Ok(Some(Step::Moved { parent, node: next, trail: other, content: before, index: moved }));
         }
     }
     Ok(None)
@@ -146,11 +150,26 @@ fn file(objects: &Objects, blob: ObjectId, path: &str) -> Result<Vec<u8>, BlameE
     Ok(objects.read(blob, Kind::Blob)?)
 }
 
-/// The blob at a path; nothing if a link, submodule or folder is there.
-fn find(objects: &Objects, root: ObjectId, path: &str) -> Result<Option<ObjectId>, StoreError> {
+/// The trees on the way to a file, its root first, and its blob last; empty if no file is there.
+type Trail = Vec<ObjectId>;
+
+fn blob_of(trail: &[ObjectId]) -> Option<ObjectId> {
+    trail.last().copied()
+}
+
+/// Walks to a path. As soon as a tree is the same as on the known trail, the rest is, too: most commits touch other folders.
+fn find(objects: &Objects, root: ObjectId, path: &str, known: &[ObjectId]) -> Result<Trail, StoreError> {
+    let mut trail = vec![root];
     let mut at = root;
     let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
+    if names.peek().is_none() {
+        return Ok(Vec::new());
+    }
     while let Some(name) = names.next() {
+        if known.get(trail.len() - 1) == Some(&at) {
+            trail.extend_from_slice(&known[trail.len()..]);
+            return Ok(trail);
+        }
         let bytes = objects.read(at, Kind::Tree)?;
         let mut found = None;
         for entry in TreeRefIter::from_bytes(&bytes, gix::hash::Kind::Sha1) {
@@ -161,10 +180,13 @@ fn find(objects: &Objects, root: ObjectId, path: &str) -> Result<Option<ObjectId
             }
         }
         match (found, names.peek().is_none()) {
-            (Some((id, mode)), true) if mode.is_blob() => return Ok(Some(id)),
-            (Some((id, mode)), false) if mode.is_tree() => at = id,
-            (Some(_) | None, _) => return Ok(None),
+            (Some((id, mode)), true) if mode.is_blob() => trail.push(id),
+            (Some((id, mode)), false) if mode.is_tree() => {
+                trail.push(id);
+                at = id;
+            }
+            (Some(_) | None, _) => return Ok(Vec::new()),
         }
     }
-    Ok(None)
+    Ok(trail)
 }

@@ -12,7 +12,7 @@ use crate::model::CommitId;
 
 use super::commit::Node;
 use super::error::{Fault, FetchError, StoreError, Trouble};
-use super::history::{Ancestry, ancestry};
+use super::history::{Ancestry, ancestry, boundary};
 use super::meter::Meter;
 use super::network::Delivery;
 use super::objects::{Objects, commit_id, damaged, object_id};
@@ -107,18 +107,13 @@ impl Flow<'_> {
         disk::check_layout(&git_dir)?;
         let tip = disk::read_tip(&git_dir)?.ok_or("the store had no tip")?;
         let objects = self.objects(&git_dir).map_err(|error| error.to_string())?;
-        let shallow = disk::read_shallow(&git_dir)?;
-        if let Some(id) = shallow.iter().find(|id| !objects.contains(**id)) {
-            return Err(format!("shallow: {id} is not in the store"));
-        }
+        let boundary = boundary(&objects, &git_dir).map_err(|error| error.to_string())?;
         let root = |id| Node::read(&objects, id).and_then(|node| objects.read(node.tree, Kind::Tree));
         root(tip).map_err(|error| error.to_string())?;
         match care {
             Care::Quick => Ok(()),
-            Care::Thorough => check_packs(&git_dir).and_then(|()| {
-                check_history(&objects, &shallow.into_iter().collect(), tip)
-                    .map_err(|error| error.to_string())
-            }),
+            Care::Thorough => check_packs(&git_dir)
+                .and_then(|()| check_history(&objects, &boundary, tip).map_err(|error| error.to_string())),
         }
     }
 
@@ -229,13 +224,13 @@ impl Flow<'_> {
             (Some(_) | None, _) => {}
         }
         let (requests, bytes_received) = self.meter.totals();
-        let shallow = disk::read_shallow(git_dir).map_err(|cause| Trouble::new(Fault::Corrupt, cause))?;
+        let history_complete = boundary(&self.objects(git_dir)?, git_dir)?.is_empty();
         Ok(Fetched {
             new: self.last != Some(&id),
             tip: id,
             requests,
             bytes_received,
-            history_complete: shallow.is_empty(),
+            history_complete,
             cloned,
         })
     }
@@ -247,11 +242,9 @@ impl Flow<'_> {
         if last == tip {
             return Ok(Some(Ancestry::Descends));
         }
-        let shallow: HashSet<_> = disk::read_shallow(git_dir)
-            .map_err(|cause| Trouble::new(Fault::Corrupt, cause))?
-            .into_iter()
-            .collect();
-        Ok(Some(ancestry(&self.objects(git_dir)?, &shallow, last, tip)?))
+        let objects = self.objects(git_dir)?;
+        let boundary = boundary(&objects, git_dir)?;
+        Ok(Some(ancestry(&objects, &boundary, last, tip)?))
     }
 
     fn objects(&self, git_dir: &Path) -> Result<Objects, StoreError> {
@@ -282,12 +275,12 @@ fn check_tree(objects: &Objects, tip: ObjectId) -> Result<(), StoreError> {
 }
 
 /// Every commit back to the end of what was kept can be read.
-fn check_history(objects: &Objects, shallow: &HashSet<ObjectId>, tip: ObjectId) -> Result<(), StoreError> {
+fn check_history(objects: &Objects, boundary: &HashSet<ObjectId>, tip: ObjectId) -> Result<(), StoreError> {
     let mut seen = HashSet::from([tip]);
     let mut queue = vec![tip];
     while let Some(id) = queue.pop() {
         let node = Node::read(objects, id)?;
-        if !shallow.contains(&id) {
+        if !boundary.contains(&id) {
             queue.extend(node.parents.into_iter().filter(|parent| seen.insert(*parent)));
         }
     }

@@ -1,11 +1,13 @@
 //! Walks through history, on raw objects alone: no commit graph file, grafts or replacements can bend them.
 
 use std::collections::{BinaryHeap, HashSet};
+use std::path::Path;
 
 use gix::ObjectId;
 use serde::{Deserialize, Serialize};
 
 use super::commit::Node;
+use super::disk;
 use super::error::StoreError;
 use super::objects::Objects;
 
@@ -21,10 +23,25 @@ pub enum Ancestry {
     Unknown,
 }
 
+/// Where the history that was kept ends: the commits whose parents were left out. Empty if it is whole.
+///
+/// A server that was asked for exactly as many commits as there are lists the very first one, too; it has no parents.
+pub(crate) fn boundary(objects: &Objects, git_dir: &Path) -> Result<HashSet<ObjectId>, StoreError> {
+    let listed =
+        disk::read_shallow(git_dir).map_err(|cause| StoreError::Open { path: git_dir.to_owned(), cause })?;
+    let mut cut = HashSet::new();
+    for id in listed {
+        if !Node::read(objects, id)?.parents.is_empty() {
+            cut.insert(id);
+        }
+    }
+    Ok(cut)
+}
+
 /// Walks from `new` back until `old` is met. Newest first, so that an ordinary fast-forward takes few steps.
 pub(crate) fn ancestry(
     objects: &Objects,
-    shallow: &HashSet<ObjectId>,
+    boundary: &HashSet<ObjectId>,
     old: ObjectId,
     new: ObjectId,
 ) -> Result<Ancestry, StoreError> {
@@ -36,7 +53,7 @@ pub(crate) fn ancestry(
             return Ok(Ancestry::Descends);
         }
         let node = Node::read(objects, id)?;
-        if shallow.contains(&id) {
+        if boundary.contains(&id) {
             cut = true;
             continue;
         }

@@ -29,7 +29,7 @@ pub(crate) fn receive(
     if disk::read_tip(git_dir).ok().flatten() == Some(tip) {
         return Ok(Delivery { tip, files: Vec::new(), objects: 0 });
     }
-    let ours = Objects::open(&git_dir.join("objects"), remote.caps.object_bytes)?;
+    let ours = Ours::open(git_dir, remote)?;
     let (commits, boundary) = commits(&other, &ours, tip, depth, meter)?;
     let wanted = closure(&other, &ours, commits, remote, meter)?;
     let files = if wanted.is_empty() {
@@ -46,6 +46,22 @@ pub(crate) fn receive(
     };
     write().map_err(|error| Trouble::disk(git_dir, error))?;
     Ok(Delivery { tip, files, objects: wanted.len() })
+}
+
+/// What we have. An empty store is not asked: each miss would look for a file.
+struct Ours(Option<Objects>);
+
+impl Ours {
+    fn open(git_dir: &Path, remote: &Remote) -> Result<Ours, Trouble> {
+        if disk::packs(git_dir).is_empty() {
+            return Ok(Ours(None));
+        }
+        Ok(Ours(Some(Objects::open(&git_dir.join("objects"), remote.caps.object_bytes)?)))
+    }
+
+    fn contains(&self, id: ObjectId) -> bool {
+        self.0.as_ref().is_some_and(|objects| objects.contains(id))
+    }
 }
 
 struct Other {
@@ -126,7 +142,7 @@ type Commits = (Vec<(ObjectId, ObjectId)>, Vec<ObjectId>);
 /// The commits to copy with their trees, and those of them whose parents stay behind.
 fn commits(
     other: &Other,
-    ours: &Objects,
+    ours: &Ours,
     tip: ObjectId,
     depth: Option<u32>,
     meter: &Meter,
@@ -165,7 +181,7 @@ fn commits(
 /// Everything those commits need that we don't have. What we have is complete: each earlier fetch saw to that.
 fn closure(
     other: &Other,
-    ours: &Objects,
+    ours: &Ours,
     commits: Vec<(ObjectId, ObjectId)>,
     remote: &Remote,
     meter: &Meter,

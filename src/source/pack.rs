@@ -1,15 +1,15 @@
 //! A pack as a stream: objects of another repository, unchanged, each compressed by itself. It feeds the same indexer that
 //! a pack from the network goes through, so ids are computed anew from the content on our side.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use gix::ObjectId;
 use gix::objs::{Find, Kind};
 use gix::odb::pack;
-use gix::zlib::Compression;
-use gix::zlib::stream::deflate;
+use gix::zlib::stream::deflate::{Compress, FlushCompress};
+use gix::zlib::{Compression, Status};
 
 use super::disk;
 use super::error::{Fault, StoreError, Trouble};
@@ -68,6 +68,7 @@ struct Stream<'a> {
     from: &'a Objects,
     rest: std::slice::Iter<'a, (ObjectId, Kind)>,
     hasher: gix::hash::Hasher,
+    zlib: Compress,
     ready: io::Cursor<Vec<u8>>,
     ended: bool,
     meter: Meter,
@@ -81,14 +82,21 @@ impl<'a> Stream<'a> {
         let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
         hasher.update(&head);
         let ready = io::Cursor::new(head.to_vec());
-        Ok(Stream { from, rest: wanted.iter(), hasher, ready, ended: false, meter })
+        let zlib = Compress::new(Compression::BEST_SPEED);
+        Ok(Stream { from, rest: wanted.iter(), hasher, zlib, ready, ended: false, meter })
     }
 
     fn next(&mut self) -> io::Result<Vec<u8>> {
         let Some((id, kind)) = self.rest.next() else { return self.trailer() };
         self.meter.remaining().map_err(|over| self.meter.stop(over))?;
         let content = self.from.read(*id, *kind).map_err(|error| self.meter.stop(source_trouble(error)))?;
-        let entry = entry(*kind, &content)?;
+        let mut entry = Vec::with_capacity(content.len() / 2 + 32);
+        header(*kind).write_to(content.len() as u64, &mut entry)?;
+        if content.len() < SMALL {
+            store(&content, &mut entry);
+        } else {
+            compress(&mut self.zlib, &content, &mut entry)?;
+        }
         self.meter.received(entry.len()).map_err(|over| self.meter.stop(over))?;
         self.hasher.update(&entry);
         Ok(entry)
@@ -118,18 +126,47 @@ fn source_trouble(error: StoreError) -> Trouble {
     Trouble::from(error)
 }
 
-fn entry(kind: Kind, content: &[u8]) -> io::Result<Vec<u8>> {
+fn header(kind: Kind) -> pack::data::entry::Header {
     use pack::data::entry::Header;
-    let header = match kind {
+    match kind {
         Kind::Commit => Header::Commit,
         Kind::Tree => Header::Tree,
         Kind::Blob => Header::Blob,
         Kind::Tag => Header::Tag,
-    };
-    let mut out = Vec::with_capacity(content.len() / 2 + 32);
-    header.write_to(content.len() as u64, &mut out)?;
-    let mut zlib = deflate::Write::new(out, Compression::BEST_SPEED);
-    zlib.write_all(content)?;
-    zlib.flush()?;
-    Ok(zlib.into_inner())
+    }
+}
+
+/// Contents below this many bytes are stored as they are: to clear the compressor's 128 KiB table costs more than it saves.
+const SMALL: usize = 2048;
+
+/// Appends a zlib stream (RFC 1950) that is one stored block (RFC 1951, 3.2.4).
+fn store(content: &[u8], out: &mut Vec<u8>) {
+    let length = content.len() as u16;
+    out.extend_from_slice(&[0x78, 0x01, 0x01]);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&(!length).to_le_bytes());
+    out.extend_from_slice(content);
+    let (mut a, mut b) = (1u32, 0u32);
+    for byte in content {
+        a = (a + u32::from(*byte)) % 65_521;
+        b = (b + a) % 65_521;
+    }
+    out.extend_from_slice(&(b << 16 | a).to_be_bytes());
+}
+
+/// Appends a zlib stream of the content.
+fn compress(zlib: &mut Compress, content: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    zlib.reset();
+    loop {
+        let (read, written) = (zlib.total_in() as usize, zlib.total_out() as usize);
+        let start = out.len();
+        out.resize(start + content.len() / 2 + 1024, 0);
+        let status = zlib
+            .compress(&content[read..], &mut out[start..], FlushCompress::Finish)
+            .map_err(io::Error::other)?;
+        out.truncate(start + zlib.total_out() as usize - written);
+        if status == Status::StreamEnd {
+            return Ok(());
+        }
+    }
 }

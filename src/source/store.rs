@@ -19,7 +19,7 @@ use super::{Caps, disk};
 /// An open store.
 pub struct Store {
     objects: Objects,
-    shallow: HashSet<ObjectId>,
+    boundary: HashSet<ObjectId>,
     tip: ObjectId,
 }
 
@@ -35,8 +35,8 @@ impl Store {
             .map_err(open)?
             .ok_or_else(|| open("nothing was fetched yet".to_owned()))?;
         let objects = Objects::open(&git_dir.join("objects"), Caps::default().object_bytes)?;
-        let shallow = disk::read_shallow(&git_dir).map_err(open)?.into_iter().collect();
-        Ok(Store { objects, shallow, tip })
+        let boundary = history::boundary(&objects, &git_dir)?;
+        Ok(Store { objects, boundary, tip })
     }
 
     /// What the branch pointed to at the last fetch. Not what is accepted: that the caller remembers elsewhere.
@@ -46,7 +46,7 @@ impl Store {
 
     /// True if no history was left out.
     pub fn history_complete(&self) -> bool {
-        self.shallow.is_empty()
+        self.boundary.is_empty()
     }
 
     /// Who, when and why.
@@ -72,11 +72,11 @@ impl Store {
 
     /// How `new` stands to `old`. A commit that is not in the store is an ancestor of nothing.
     pub fn ancestry(&self, old: &CommitId, new: &CommitId) -> Result<Ancestry, StoreError> {
-        history::ancestry(&self.objects, &self.shallow, object_id(old)?, object_id(new)?)
+        history::ancestry(&self.objects, &self.boundary, object_id(old)?, object_id(new)?)
     }
 
     /// The commit that last changed a line (counted from 1) of a file (path from the root of the repository).
     pub fn blame(&self, commit: &CommitId, path: &str, line: u32) -> Result<Blame, BlameError> {
-        blame::blame(&self.objects, &self.shallow, object_id(commit)?, path, line)
+        blame::blame(&self.objects, &self.boundary, object_id(commit)?, path, line)
     }
 }

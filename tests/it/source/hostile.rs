@@ -339,10 +339,12 @@ fn an_ordinary_fetch_stays_small() {
     for remote in [trusted(&server), remote(forge.bare().to_str().unwrap())] {
         let _ = std::fs::remove_dir_all(forge.store());
         let report = child::run(&forge.store(), &remote, None);
+        println!("clone: {} KiB, {} ms of CPU", report.peak_kib, report.cpu_ms);
         let last = report.result.unwrap().tip;
         // The test binary itself brings some MiB that the agent does not have.
         assert!(report.peak_kib < 40 << 10, "{} KiB", report.peak_kib);
         let report = child::run(&forge.store(), &remote, Some(&last));
+        println!("poll: {} KiB, {} ms of CPU", report.peak_kib, report.cpu_ms);
         assert!(!report.result.unwrap().new);
         assert!(report.peak_kib < 32 << 10, "{} KiB", report.peak_kib);
     }

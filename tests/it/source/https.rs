@@ -225,9 +225,17 @@ fn a_history_within_the_cap_is_whole() {
     let forge = Forge::new();
     forge.commits(8);
     let server = Server::git(forge.root(), None);
+    // Nine commits; a server that is asked for exactly nine lists the first as if something were behind it.
+    for cap in [9, 10] {
+        let _ = std::fs::remove_dir_all(forge.store());
+        let mut remote = trusted(&server);
+        remote.caps.commits = cap;
+        assert!(poll(&forge.store(), &remote, None).unwrap().history_complete, "{cap}");
+    }
     let mut remote = trusted(&server);
-    remote.caps.commits = 10;
-    assert!(poll(&forge.store(), &remote, None).unwrap().history_complete);
+    remote.caps.commits = 8;
+    let _ = std::fs::remove_dir_all(forge.store());
+    assert!(!poll(&forge.store(), &remote, None).unwrap().history_complete);
 }
 
 #[test]

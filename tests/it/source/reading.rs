@@ -372,7 +372,7 @@ fn the_author_of_each_line_is_the_one_git_names() {
     for line in [0, u32::try_from(lines.len()).unwrap() + 1] {
         assert!(matches!(store.blame(&tip, "roles/base.toml", line), Err(BlameError::NoLine { .. })));
     }
-    for path in ["roles", "nowhere", "roles/base.toml/x"] {
+    for path in ["", "/", "roles", "nowhere", "roles/base.toml/x"] {
         assert!(matches!(store.blame(&tip, path, 1), Err(BlameError::NoFile(_))), "{path}");
     }
 }
