@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod daemon;
 pub mod declaration;
 pub mod host;
 pub mod keep;
@@ -13,3 +14,4 @@ pub mod record;
 pub mod source;
 pub mod status;
 pub mod trigger;
+pub mod worker;

@@ -67,8 +67,11 @@ pub enum Answer {
     },
 }
 
+/// What came of it: the process did not work out, or it answered.
+pub type Answered = Result<Answer, WorkerError>;
+
 /// Runs the process; contents go to `contents` as they come.
-pub fn run(request: &Request, contents: &Contents) -> Result<Answer, WorkerError> {
+pub fn run(request: &Request, contents: &Contents) -> Answered {
     let name = Worker::Compile.name();
     let run = Worker::Compile.run(request, TIME_LIMIT)?;
     let (done, answer) = stream(&run, |output| receive(&mut BufReader::new(output), contents))

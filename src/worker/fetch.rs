@@ -30,8 +30,11 @@ pub struct Request {
     pub care: Care,
 }
 
+/// What came of it: the process did not work out, or the fetch failed, or it is well.
+pub type Answered = Result<Result<Fetched, FetchError>, WorkerError>;
+
 /// Runs the process and waits for its answer.
-pub fn run(request: &Request) -> Result<Result<Fetched, FetchError>, WorkerError> {
+pub fn run(request: &Request) -> Answered {
     let name = Worker::Fetch.name();
     let run = Worker::Fetch.run(request, request.remote.deadlines.total + GRACE)?;
     let done = SystemPrograms.run(&run).map_err(|source| WorkerError::Process { name, source })?;

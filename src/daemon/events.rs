@@ -1,0 +1,40 @@
+//! Everything that can happen to the loop: one closed list.
+
+use std::sync::Arc;
+
+use super::following::Refused;
+use super::shop::Closed;
+use super::workshop::{PassDone, View};
+use crate::control::Asked;
+use crate::kind::{Desired, Watch};
+use crate::model::CommitId;
+use crate::reconcile::pass::Stage;
+use crate::trigger::Noticed;
+use crate::worker;
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Watchers noticed something.
+    Noticed(Noticed),
+    /// A pass ended; none if there was nothing but echoes.
+    Passed(Result<Option<Box<PassDone>>, Closed>),
+    /// A pass that is under way came to a stage.
+    Reached(Stage),
+    /// A fetch ended.
+    Fetched(Box<worker::fetch::Answered>),
+    /// A commit was compiled.
+    Compiled(CommitId, Box<worker::compile::Answered>),
+    /// A compiled revision was put in force, or refused by root's own checks.
+    Adopted(Arc<Desired>, Box<Result<(Vec<Watch>, View), Refused>>),
+    /// How everything stands was asked for anew.
+    Viewed(Box<View>),
+    /// A client asks.
+    Asked(Box<Asked>),
+    /// The time for one of the timers came.
+    Timer,
+    /// Read the settings again.
+    Reload,
+    /// Stop.
+    Terminate,
+}

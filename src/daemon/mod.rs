@@ -1,0 +1,32 @@
+//! Assembly and the event loop: what the parts are, what happens to them, and the manners of a systemd service
+//! (readiness, status text, watchdog, signals).
+//!
+//! One thread waits for events; one thread ([`shop`]) touches the host; fetching and compiling are processes of
+//! their own. The loop decides nothing about resources: it says when a pass is run, and over what.
+
+mod answers;
+mod clients;
+mod events;
+mod follow;
+mod following;
+mod journal;
+mod run;
+mod service;
+mod shop;
+mod timers;
+mod view;
+mod workshop;
+
+pub use run::{DaemonError, Place, Setup, run};
+
+/// An error with its causes, as the edge prints it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}

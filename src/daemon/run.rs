@@ -1,0 +1,475 @@
+//! The event loop.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::events::Event;
+use super::follow::Follow;
+use super::service::Manager;
+use super::shop::Shop;
+use super::timers::Timers;
+use super::workshop::{OpenError, PassDone, PassRequest, View, Workshop};
+use super::clients::Sync;
+use super::journal;
+use crate::control::{self, Access, Agent, Asked};
+use crate::host::clock::{Clock, SystemClock};
+use crate::host::files::Root;
+use crate::host::Host;
+use crate::keep::Limits;
+use crate::model::{CommitId, DriftMode, Trigger};
+use crate::reconcile::pass::Stage;
+use crate::reconcile::{Engine, Scope};
+use crate::record::{Fact, RecordError};
+use crate::source::Remote;
+use crate::status::{AgentInfo, Snapshot};
+use crate::trigger::schedule::Spread;
+use crate::trigger::{Inbox, Noticed, Watcher};
+
+/// What the daemon is run with: the local settings, made ready.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The name the declaration is matched with.
+    pub host: String,
+    /// What is followed; none if the host is not enrolled.
+    pub remote: Option<Remote>,
+    /// How often the remote is asked.
+    pub interval: Duration,
+    /// How often everything is looked at.
+    pub full_pass: Duration,
+    /// The local mode: no declaration loosens it.
+    pub mode: DriftMode,
+    /// What is kept of what was replaced, and for how long.
+    pub keep: Limits,
+    /// Labels a person gave the host.
+    pub labels: BTreeMap<String, String>,
+    /// Without a fetch for so long the source is stale.
+    pub stale_after: Duration,
+    /// Who may ask what.
+    pub access: Access,
+}
+
+/// Where the daemon works.
+pub struct Place {
+    /// The state folder.
+    pub state: PathBuf,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// Reads the settings anew.
+    pub load: Box<dyn Fn() -> Result<Setup, String>>,
+}
+
+/// Why the daemon could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The settings are not usable.
+    #[error("the settings can't be used:\n{0}")]
+    Settings(String),
+    /// The state could not be opened.
+    #[error("could not open the state")]
+    State(#[source] OpenError),
+    /// The last applied state could not be taken up.
+    #[error("could not take up what was last applied")]
+    Resume(#[source] RecordError),
+    /// The control socket could not be opened.
+    #[error("could not open the control socket")]
+    Control(#[source] control::ServerError),
+    /// The system refused something basic.
+    #[error("could not {what}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Runs until it is told to stop.
+pub fn run(host: Host, engine: Engine, place: Place) -> Result<(), DaemonError> {
+    let system = |what| move |source| DaemonError::System { what, source };
+    let setup = (place.load)().map_err(DaemonError::Settings)?;
+    let state = Root::open(&place.state).map_err(system("open the state folder"))?;
+    let workshop = Workshop::open(host, engine, state, setup.keep, setup.mode).map_err(DaemonError::State)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()
+        .map_err(system("start the event loop"))?;
+    runtime.block_on(async {
+        let (mut daemon, mut ears, thread) = Daemon::start(setup, place, workshop)?;
+        daemon.listen(&mut ears).await;
+        drop(daemon);
+        // The thread finishes the step at hand; systemd's own patience bounds the wait.
+        let _ = thread.join();
+        info!("stopped");
+        Ok(())
+    })
+}
+
+/// What the loop listens to.
+struct Ears {
+    events: UnboundedReceiver<Event>,
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What the loop knows.
+pub(super) struct Daemon {
+    pub(super) setup: Setup,
+    pub(super) place: Place,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) agent: AgentInfo,
+    pub(super) shop: Shop,
+    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) sender: UnboundedSender<Event>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) watcher: Option<Watcher>,
+    pub(super) follow: Option<Follow>,
+    pub(super) timers: Timers,
+    pub(super) manager: Manager,
+    pub(super) view: View,
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    pub(super) last_pass: Option<crate::status::PassSummary>,
+    pub(super) passing: bool,
+    pub(super) pending: Option<PassRequest>,
+    pub(super) syncs: Vec<Sync>,
+    pub(super) notes: Vec<String>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Flow {
+    GoOn,
+    Stop,
+}
+
+/// The server's way into the loop.
+struct Door {
+    sender: UnboundedSender<Event>,
+    access: Access,
+}
+
+impl Agent for Door {
+    fn ask(&self, asked: Asked) {
+        // If the loop is gone the question is dropped, which tells the client that the agent is stopping.
+        let _ = self.sender.send(Event::Asked(Box::new(asked)));
+    }
+
+    fn access(&self) -> Access {
+        self.access
+    }
+}
+
+impl Daemon {
+    fn start(
+        setup: Setup,
+        place: Place,
+        mut workshop: Workshop,
+    ) -> Result<(Daemon, Ears, JoinHandle<()>), DaemonError> {
+        let system = |what| move |source| DaemonError::System { what, source };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (sender, events) = mpsc::unbounded_channel();
+        let desired = workshop.resume().map_err(DaemonError::Resume)?;
+        let accepted = workshop.record.fact::<CommitId>(Fact::LastAccepted).or_else(|| {
+            let revision = desired.as_ref().and_then(|desired| desired.revision.as_ref());
+            revision.map(|revision| revision.commit.clone())
+        });
+        let progress = sender.clone();
+        workshop.progress = Box::new(move |stage| drop(progress.send(Event::Reached(stage))));
+        let stopping = Arc::clone(&workshop.stopping);
+        let watches = workshop.engine.watches();
+        let view = workshop.view();
+        let (shop, thread) =
+            Shop::start(workshop).map_err(system("start the thread that touches the host"))?;
+
+        let listener = control::bind(&place.socket, setup.access.readers).map_err(DaemonError::Control)?;
+        let door = Arc::new(Door { sender: sender.clone(), access: setup.access });
+        tokio::spawn(control::serve(listener, door, control::Limits::default()));
+
+        let inbox = Arc::new(Inbox::default());
+        let mut notes = Vec::new();
+        let watcher = match Watcher::new(Arc::clone(&inbox), clock.now()) {
+            Ok(mut watcher) => {
+                // Before the first look: what changes in between is noticed.
+                watcher.want(watches, clock.now());
+                Some(watcher)
+            }
+            Err(error) => {
+                notes.push(format!("files can't be watched ({error}): the full pass covers them"));
+                None
+            }
+        };
+        let agent = AgentInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: clock.now(),
+        };
+        let timers = Timers { fetch: None, full_pass: None, retry: None, pulse: None };
+        let mut daemon = Daemon {
+            follow: follow(&setup, accepted),
+            setup,
+            place,
+            clock,
+            agent,
+            shop,
+            stopping,
+            sender,
+            inbox,
+            watcher,
+            timers,
+            manager: Manager::default(),
+            view,
+            snapshot: None,
+            last_pass: None,
+            passing: false,
+            pending: None,
+            syncs: Vec::new(),
+            notes,
+        };
+        let ears = Ears {
+            events,
+            terminate: signal(SignalKind::terminate()).map_err(system("listen for signals"))?,
+            interrupt: signal(SignalKind::interrupt()).map_err(system("listen for signals"))?,
+            hangup: signal(SignalKind::hangup()).map_err(system("listen for signals"))?,
+        };
+        daemon.begin();
+        Ok((daemon, ears, thread))
+    }
+
+    /// The first steps: hold the host to what was last applied, ask the remote, look at the pulse.
+    fn begin(&mut self) {
+        if let Some(interval) = Manager::pulse_interval() {
+            self.timers.pulse = Some(now() + interval);
+        }
+        if self.view.desired.is_some() {
+            self.want_pass(Scope::Full, Trigger::Boot);
+        } else {
+            self.refresh();
+            self.manager.ready();
+        }
+        if self.follow.is_some() {
+            self.fetch();
+        } else {
+            info!("not enrolled: `agentctl enroll --url URL --branch NAME` connects this host to its fleet");
+        }
+    }
+
+    async fn listen(&mut self, ears: &mut Ears) {
+        let inbox = Arc::clone(&self.inbox);
+        loop {
+            let timer = self.timers.next();
+            let event = tokio::select! {
+                event = ears.events.recv() => event.unwrap_or(Event::Terminate),
+                // While a pass runs, what is noticed gathers into the next one.
+                noticed = inbox.take(), if !self.passing => Event::Noticed(noticed),
+                () = wait_until(timer) => Event::Timer,
+                _ = ears.terminate.recv() => Event::Terminate,
+                _ = ears.interrupt.recv() => Event::Terminate,
+                _ = ears.hangup.recv() => Event::Reload,
+            };
+            if self.handle(event) == Flow::Stop {
+                return;
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Flow {
+        match event {
+            Event::Noticed(noticed) => self.noticed(noticed),
+            Event::Reached(stage) => self.reached(stage),
+            Event::Passed(done) => return self.passed(done),
+            Event::Fetched(answer) => self.fetched(*answer),
+            Event::Compiled(commit, answer) => self.compiled(commit, *answer),
+            Event::Adopted(desired, result) => self.adopted(&desired, *result),
+            Event::Viewed(view) => {
+                self.view = *view;
+                self.refresh();
+            }
+            Event::Asked(asked) => self.asked(*asked),
+            Event::Timer => self.timer(),
+            Event::Reload => self.reload(),
+            Event::Terminate => {
+                self.manager.stopping();
+                self.stopping.store(true, Ordering::Relaxed);
+                return Flow::Stop;
+            }
+        }
+        Flow::GoOn
+    }
+
+    fn noticed(&mut self, noticed: Noticed) {
+        if noticed.rearm {
+            let now = self.clock.now();
+            self.watcher.iter_mut().for_each(|watcher| watcher.rearm(now));
+        }
+        if noticed.overflows > 0 {
+            warn!(overflows = noticed.overflows, "events were lost: one full pass makes up for them");
+        }
+        self.want_pass(noticed.scope, Trigger::Watch);
+    }
+
+    pub(super) fn want_pass(&mut self, scope: Scope, trigger: Trigger) {
+        match &mut self.pending {
+            Some(pending) => {
+                pending.scope.merge(scope);
+                pending.triggers.insert(trigger);
+            }
+            None => self.pending = Some(PassRequest { scope, triggers: BTreeSet::from([trigger]) }),
+        }
+        self.start_pass();
+    }
+
+    pub(super) fn start_pass(&mut self) {
+        if self.passing || self.view.desired.is_none() {
+            return;
+        }
+        let Some(request) = self.pending.take() else { return };
+        self.passing = true;
+        if request.scope == Scope::Full {
+            // Watches are themselves reconciled: a full pass makes up for whatever they missed.
+            let now = self.clock.now();
+            self.watcher.iter_mut().for_each(|watcher| watcher.rearm(now));
+            self.timers.full_pass = Some(now_plus(self.spread().interval(self.setup.full_pass)));
+        }
+        let (shop, sender) = (self.shop.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            let done = shop.ask(move |workshop| workshop.pass(request).map(Box::new)).await;
+            let _ = sender.send(Event::Passed(done));
+        });
+    }
+
+    fn reached(&mut self, stage: Stage) {
+        self.manager.ready();
+        let progress = match stage {
+            Stage::Observed(0) => return,
+            Stage::Observed(changes) => {
+                control::wire::Progress::Applying { changes: u32::try_from(changes).unwrap_or(u32::MAX) }
+            }
+            Stage::Verifying => control::wire::Progress::Verifying,
+        };
+        self.tell_syncs(&progress);
+    }
+
+    fn passed(&mut self, done: Result<Option<Box<PassDone>>, super::shop::Closed>) -> Flow {
+        self.passing = false;
+        let Ok(done) = done else { return Flow::Stop };
+        if let Some(done) = done {
+            let PassDone { report, summary, view } = *done;
+            journal::pass(&report, &summary, view.desired.as_deref());
+            self.timers.retry = report
+                .next_due
+                .map(|due| now_plus(due.saturating_sub(self.clock.since_boot()) + Duration::from_millis(50)));
+            self.view = view;
+            let requested = summary.triggers.contains(&Trigger::Request);
+            self.last_pass = Some(summary);
+            self.manager.ready();
+            self.refresh();
+            if requested {
+                self.finish_syncs(&report);
+            }
+            if report.again {
+                self.want_pass(Scope::Full, Trigger::Watch);
+            }
+        }
+        self.start_pass();
+        Flow::GoOn
+    }
+
+    fn timer(&mut self) {
+        let at = now();
+        if Timers::take_due(&mut self.timers.full_pass, at) {
+            self.want_pass(Scope::Full, Trigger::Interval);
+        }
+        if Timers::take_due(&mut self.timers.retry, at) {
+            self.want_pass(Scope::Full, Trigger::Interval);
+        }
+        if Timers::take_due(&mut self.timers.fetch, at) {
+            self.fetch();
+        }
+        if Timers::take_due(&mut self.timers.pulse, at) {
+            self.look_at_pulse();
+        }
+    }
+
+    /// Feeds the watchdog if something was finished since the last look. If nothing was there to do, asks the
+    /// other thread for a sign of life, which counts as finished work once it is given.
+    fn look_at_pulse(&mut self) {
+        self.manager.feed();
+        self.timers.pulse = Manager::pulse_interval().map(now_plus);
+        let shop = self.shop.clone();
+        tokio::spawn(async move {
+            let _ = shop.ask(|_| ()).await;
+        });
+    }
+
+    pub(super) fn reload(&mut self) {
+        let setup = match (self.place.load)() {
+            Ok(setup) => setup,
+            Err(faults) => {
+                warn!("the settings can't be used, the old ones stay in force:\n{faults}");
+                self.notes =
+                    vec![format!("the settings can't be used, the old ones stay in force: {faults}")];
+                return self.refresh();
+            }
+        };
+        info!("the settings were read again");
+        self.notes.clear();
+        let accepted = self.follow.as_ref().and_then(|follow| follow.accepted.clone());
+        self.follow = follow(&setup, accepted.or_else(|| self.commit_in_force()));
+        let mode = setup.mode;
+        self.setup = setup;
+        let shop = self.shop.clone();
+        tokio::spawn(async move {
+            let _ = shop.ask(move |workshop| workshop.mode = mode).await;
+        });
+        if self.follow.is_some() {
+            self.fetch();
+        }
+        self.want_pass(Scope::Full, Trigger::Request);
+        self.refresh();
+    }
+
+    pub(super) fn commit_in_force(&self) -> Option<CommitId> {
+        let revision = self.view.desired.as_ref()?.revision.as_ref()?;
+        Some(revision.commit.clone())
+    }
+
+    pub(super) fn spread(&self) -> Spread {
+        Spread::of(&self.setup.host)
+    }
+
+    pub(super) fn wall_time(&self, due: Instant) -> Timestamp {
+        let left = due.saturating_duration_since(now());
+        self.clock.now().checked_add(left).unwrap_or(Timestamp::MAX)
+    }
+}
+
+fn follow(setup: &Setup, accepted: Option<CommitId>) -> Option<Follow> {
+    let remote = setup.remote.clone()?;
+    Some(Follow::new(remote, setup.interval, Spread::of(&setup.host), accepted))
+}
+
+async fn wait_until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+pub(super) fn now_plus(wait: Duration) -> Instant {
+    now() + wait
+}

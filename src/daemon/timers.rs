@@ -1,0 +1,32 @@
+//! The points in time the loop waits for. There are four, and one timer for all of them.
+
+use tokio::time::Instant;
+
+/// When things are due.
+#[derive(Clone, Copy, Debug)]
+pub struct Timers {
+    /// The next fetch; none while one is under way or nothing is followed.
+    pub fetch: Option<Instant>,
+    /// The next full pass.
+    pub full_pass: Option<Instant>,
+    /// The next attempt on something that was held back.
+    pub retry: Option<Instant>,
+    /// The next look at the pulse for the watchdog.
+    pub pulse: Option<Instant>,
+}
+
+impl Timers {
+    /// The next one.
+    pub fn next(&self) -> Option<Instant> {
+        [self.fetch, self.full_pass, self.retry, self.pulse].into_iter().flatten().min()
+    }
+
+    /// Takes a timer if it is due.
+    pub fn take_due(timer: &mut Option<Instant>, now: Instant) -> bool {
+        let is_due = timer.is_some_and(|due| due <= now);
+        if is_due {
+            *timer = None;
+        }
+        is_due
+    }
+}

@@ -1,0 +1,365 @@
+//! What the one thread that touches the host works with: host, engine, record, stores, and how everything stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::host::files::{Attributes, Root};
+use crate::host::{Host, memory};
+use crate::keep::{Contents, Keep, Limits};
+use crate::kind::Desired;
+use crate::model::{Digest, DriftMode, Health, KindName, ResourceId, ResourceStatus, Sync, Trigger, Verdict};
+use crate::reconcile::gate::Patience;
+use crate::reconcile::pass::{Removals, Stage};
+use crate::reconcile::report::Seen;
+use crate::reconcile::scope::KindScope;
+use crate::reconcile::{Engine, Order, PassReport, Purpose, Scope, World, pass};
+use crate::record::{self, Applied, Fact, OpenState, PassCounts, PassResult, PassScope, Record, RecordError};
+use crate::status::standing::Standing;
+use crate::status::{PassSummary, ResourceLine, SuspensionLine};
+
+/// Corrections are shown in the status for this long; the history has all of them.
+const CORRECTED_SHOWN_FOR: Duration = Duration::from_secs(3600);
+
+/// The tools and the memory of the thread that touches the host.
+pub struct Workshop {
+    /// The host.
+    pub host: Host,
+    /// The kinds at work.
+    pub engine: Engine,
+    /// The durable memory.
+    pub record: Record,
+    /// Contents to lay down.
+    pub contents: Arc<Contents>,
+    /// What was replaced or removed.
+    pub keep: Keep,
+    /// The state folder.
+    pub state: Root,
+    /// How everything stands.
+    pub standing: Standing,
+    /// The local settings' mode.
+    pub mode: DriftMode,
+    /// What was found on opening that a person should know.
+    pub notes: Vec<String>,
+    /// Set when the agent is to stop.
+    pub stopping: Arc<AtomicBool>,
+    /// Told how far a pass is.
+    pub progress: Box<dyn Fn(Stage) + Send>,
+    /// Root of the declared fingerprint.
+    declared: Digest,
+    /// Contents of the desired state before the one in force: an undone revision finds them still there.
+    wanted_before: BTreeSet<Digest>,
+}
+
+/// A pass that is asked for.
+#[derive(Clone, Debug)]
+pub struct PassRequest {
+    /// What to look at.
+    pub scope: Scope,
+    /// Why.
+    pub triggers: BTreeSet<Trigger>,
+}
+
+/// A pass that was run.
+#[derive(Clone, Debug)]
+pub struct PassDone {
+    /// What it found and did.
+    pub report: PassReport,
+    /// In short.
+    pub summary: PassSummary,
+    /// How everything stands now.
+    pub view: View,
+}
+
+/// How everything stands, as the status shows it.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// The desired state in force; none before the first.
+    pub desired: Option<Arc<Desired>>,
+    /// Root of its fingerprint.
+    pub declared: Option<Digest>,
+    /// What is not simply as declared, and what was corrected lately.
+    pub lines: Vec<ResourceLine>,
+    /// How many resources have which status.
+    pub counts: BTreeMap<KindName, BTreeMap<ResourceStatus, u32>>,
+    /// In sync or not, and how well; none before the first pass.
+    pub verdict: Option<(Sync, Health)>,
+    /// What is suspended.
+    pub suspensions: Vec<SuspensionLine>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// Why the workshop could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A folder of the state could not be made or opened.
+    #[error("could not prepare {what} below the state folder")]
+    Folder {
+        /// Which.
+        what: &'static str,
+        /// What was tried, and what the system said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + std::marker::Sync>,
+    },
+    /// The record could not be opened.
+    #[error("could not open the record")]
+    Record(#[source] RecordError),
+}
+
+impl Workshop {
+    /// Opens everything below the state folder and finishes what a crash cut short.
+    pub fn open(
+        host: Host,
+        engine: Engine,
+        state: Root,
+        keep: Limits,
+        mode: DriftMode,
+    ) -> Result<Self, OpenError> {
+        let contents = Contents::in_folder(subfolder(&state, "contents")?);
+        let keep_root = subfolder(&state, "kept")?;
+        let keep = Keep::open(&keep_root, keep)
+            .map_err(|source| OpenError::Folder { what: "kept", source: source.into() })?;
+        let mut notes = Vec::new();
+        let recovered = keep
+            .recover(&host.root)
+            .map_err(|source| OpenError::Folder { what: "kept", source: source.into() })?;
+        notes.extend(recovered.into_iter().map(|one| format!("after an interruption: {one:?}")));
+        let (record, opened) = Record::open(&state, Arc::clone(&host.clock)).map_err(OpenError::Record)?;
+        if let OpenState::Rebuilt { why, kept } = opened.state {
+            notes.push(format!(
+                "the record could not be used ({why}) and was begun anew; the old one is {}; nothing is pruned \
+                 until the agent brings it again",
+                kept.display()
+            ));
+        }
+        Ok(Workshop {
+            host,
+            engine,
+            record,
+            contents: Arc::new(contents),
+            keep,
+            state,
+            standing: Standing::default(),
+            mode,
+            notes,
+            stopping: Arc::default(),
+            progress: Box::new(|_| ()),
+            declared: Digest::of(b""),
+            wanted_before: BTreeSet::new(),
+        })
+    }
+
+    /// Takes up what was last applied, so that a host is held to it without network and repository.
+    pub fn resume(&mut self) -> Result<Option<Arc<Desired>>, RecordError> {
+        let desired = match record::load_applied(&self.state)? {
+            Applied::Never => return Ok(None),
+            Applied::Current(desired) => desired,
+            Applied::Previous { desired, why } => {
+                self.notes.push(format!(
+                    "the last applied state can't be read ({why}): the one before it is in force"
+                ));
+                desired
+            }
+        };
+        let desired = Arc::new(*desired);
+        self.take_up(Arc::clone(&desired))?;
+        Ok(Some(desired))
+    }
+
+    /// Puts another desired state in force: durable first, so that a crash right after continues with it.
+    pub fn adopt(&mut self, desired: Arc<Desired>) -> Result<(), RecordError> {
+        record::store_applied(&self.state, &desired)?;
+        if let Some(revision) = &desired.revision {
+            self.record.set_fact(Fact::LastAccepted, &revision.commit)?;
+            self.record.set_fact(Fact::LastApplied, &self.host.clock.now())?;
+        }
+        self.take_up(Arc::clone(&desired))?;
+        // What neither this state nor the one before it lays down is no longer wanted.
+        let mut wanted = self.engine.contents();
+        wanted.extend(std::mem::replace(&mut self.wanted_before, wanted.clone()));
+        if let Err(error) = self.contents.retain(&wanted) {
+            self.notes.push(format!("contents that are no longer wanted stay: {}", error.chain()));
+        }
+        Ok(())
+    }
+
+    /// Runs a pass all the way and writes it down. None if what was noticed was the echo of our own work.
+    pub fn pass(&mut self, request: PassRequest) -> Option<PassDone> {
+        let PassRequest { scope, triggers } = request;
+        let only_noticed = triggers.iter().all(|trigger| *trigger == Trigger::Watch);
+        let scope = if only_noticed { self.engine.without_echoes(&self.host, scope)? } else { scope };
+        let started = self.host.clock.now();
+        let commit = self.engine.desired().revision.as_ref().map(|revision| revision.commit.clone());
+        let approved = commit.as_ref().is_some_and(|commit| self.record.approval(commit.as_str()).is_some());
+        let number = self.record.begin_pass(triggers.clone(), record_scope(&scope), commit);
+        let patience = match triggers.contains(&Trigger::Request) {
+            true => Patience::Impatient,
+            false => Patience::Patient,
+        };
+        let removals = if approved { Removals::Approved } else { Removals::Limited };
+        let order =
+            Order { scope: scope.clone(), purpose: Purpose::Apply, mode: self.mode, patience, removals };
+        let mut report = self.run(&order);
+        let counts = counts(&report);
+        let result = result_of(&report);
+        let finished = number.and_then(|number| self.record.finish_pass(counts, result).map(|_| number));
+        let id = match finished {
+            Ok(number) => number.0,
+            Err(error) => {
+                report.record_fault.get_or_insert_with(|| error.to_string());
+                0
+            }
+        };
+        self.standing.absorb(&report, &scope, self.host.clock.now());
+        memory::give_back();
+        let summary = summary(id, triggers, started, &scope, &report);
+        Some(PassDone { report, summary, view: self.view() })
+    }
+
+    /// How everything stands.
+    pub fn view(&self) -> View {
+        let desired = self.engine.desired();
+        let is_in_force = !desired.is_empty();
+        let shown_after = self.host.clock.now() - CORRECTED_SHOWN_FOR;
+        let notes = self.notes.iter().chain(self.standing.notes());
+        View {
+            desired: is_in_force.then(|| Arc::clone(desired)),
+            declared: is_in_force.then_some(self.declared),
+            lines: self.standing.lines(shown_after),
+            counts: self.standing.counts(),
+            verdict: is_in_force.then(|| self.standing.verdict()),
+            suspensions: self.record.active_suspensions().iter().map(suspension_line).collect(),
+            notes: notes.cloned().collect(),
+        }
+    }
+
+    /// Makes a plan over everything and changes nothing.
+    pub fn plan(&mut self) -> PassReport {
+        let order = Order {
+            scope: Scope::Full,
+            purpose: Purpose::Plan,
+            mode: self.mode,
+            patience: Patience::Impatient,
+            removals: Removals::Limited,
+        };
+        let report = self.run(&order);
+        memory::give_back();
+        report
+    }
+
+    fn run(&mut self, order: &Order) -> PassReport {
+        let world = World {
+            host: &self.host,
+            contents: &self.contents,
+            keep: &self.keep,
+            stopping: &self.stopping,
+            progress: &*self.progress,
+        };
+        pass(&mut self.engine, &world, order, &mut self.record)
+    }
+
+    fn take_up(&mut self, desired: Arc<Desired>) -> Result<(), RecordError> {
+        if let Err(fault) = self.engine.adopt(desired, &mut self.record) {
+            // In force all the same; what could not be written down is written with the next change, or holds it.
+            self.notes.push(fault.to_string());
+        }
+        self.declared = self.engine.desired().fingerprint().root();
+        self.standing.adopt(self.engine.declared());
+        Ok(())
+    }
+}
+
+fn suspension_line(suspension: &record::Suspension) -> SuspensionLine {
+    SuspensionLine {
+        target: suspension.target.to_string(),
+        reason: suspension.reason.clone(),
+        owner: suspension.owner.clone(),
+        since: suspension.since,
+        until: suspension.until,
+    }
+}
+
+fn subfolder(state: &Root, name: &'static str) -> Result<Root, OpenError> {
+    state
+        .create_dirs(name, Attributes::root(0o700))
+        .map_err(|source| OpenError::Folder { what: name, source: source.into() })?;
+    Root::open(state.absolute(name)).map_err(|source| OpenError::Folder { what: name, source: source.into() })
+}
+
+fn record_scope(scope: &Scope) -> PassScope {
+    match scope {
+        Scope::Full => PassScope::Full,
+        Scope::Some(kinds) => {
+            let mut only = BTreeSet::new();
+            for (kind, within) in kinds {
+                match within {
+                    KindScope::All => {
+                        only.insert(ResourceId::new(*kind, "*"));
+                    }
+                    KindScope::Keys(keys) => {
+                        only.extend(keys.iter().map(|key| ResourceId::new(*kind, key.clone())));
+                    }
+                }
+            }
+            PassScope::Only(only)
+        }
+    }
+}
+
+fn counts(report: &PassReport) -> PassCounts {
+    let count = |wanted: &dyn Fn(&Seen) -> bool| {
+        u32::try_from(report.findings.iter().filter(|seen| wanted(seen)).count()).unwrap_or(u32::MAX)
+    };
+    PassCounts {
+        observed: u32::try_from(report.observed).unwrap_or(u32::MAX),
+        drifted: count(&|seen| seen.verdict != Verdict::Behind),
+        behind: count(&|seen| seen.verdict == Verdict::Behind),
+        corrected: count(&|seen| matches!(seen.status, ResourceStatus::Corrected | ResourceStatus::Synced)),
+        failed: count(&|seen| matches!(seen.status, ResourceStatus::Failed | ResourceStatus::NotConverging)),
+        held: count(&|seen| {
+            matches!(
+                seen.status,
+                ResourceStatus::Drifted
+                    | ResourceStatus::Behind
+                    | ResourceStatus::Waiting
+                    | ResourceStatus::Suspended
+                    | ResourceStatus::Contested
+            )
+        }),
+        unknown: u32::try_from(report.unknown.len() + report.blind.len()).unwrap_or(u32::MAX),
+    }
+}
+
+fn result_of(report: &PassReport) -> PassResult {
+    match &report.record_fault {
+        Some(fault) => PassResult::Failed(fault.clone()),
+        None if report.failed() > 0 => PassResult::Degraded,
+        None if report.findings.len() > report.changed() || !report.blind.is_empty() => PassResult::OutOfSync,
+        None => PassResult::Synced,
+    }
+}
+
+fn summary(
+    id: u64,
+    triggers: BTreeSet<Trigger>,
+    started: Timestamp,
+    scope: &Scope,
+    report: &PassReport,
+) -> PassSummary {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    PassSummary {
+        id,
+        triggers: triggers.into_iter().collect(),
+        started,
+        duration_ms: report.duration.as_secs_f64() * 1000.0,
+        full: *scope == Scope::Full,
+        differed: number(report.findings.len()),
+        changed: number(report.changed()),
+        failed: number(report.failed()),
+        work: report.work,
+    }
+}
