@@ -1,3 +1,85 @@
-//! The daemon.
+//! The daemon: parse arguments, start logging, run, map errors to exit codes.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use agentd::daemon::{self, Place};
+use agentd::worker::Worker;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Holds this host to its declaration in git. Run by systemd; asked by agentctl.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Folder of the settings.
+    #[arg(long, default_value = agentd::config::FOLDER)]
+    config: PathBuf,
+    /// Folder of the state.
+    #[arg(long, default_value = "/var/lib/agentd")]
+    state: PathBuf,
+    /// The control socket.
+    #[arg(long, default_value = agentd::control::SOCKET)]
+    socket: PathBuf,
+    #[command(subcommand)]
+    entry: Option<Entry>,
+}
+
+#[derive(Subcommand)]
+enum Entry {
+    /// One of the short-lived unprivileged processes; started by the daemon itself.
+    #[command(hide = true)]
+    Worker {
+        /// Which.
+        name: Worker,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done: Result<(), Box<dyn std::error::Error>> = match arguments.entry {
+        Some(Entry::Worker { name }) => name.main().map_err(Into::into),
+        None => run(arguments.config, arguments.state, arguments.socket),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: PathBuf, state: PathBuf, socket: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
+    start_logging();
+    let load = Box::new(move || daemon::setup(&config));
+    daemon::run(daemon::this_host()?, daemon::kinds(), Place { state, socket, load })?;
+    Ok(())
+}
+
+/// To the journal with its fields where we run under systemd; to standard error elsewhere.
+fn start_logging() {
+    let filter = EnvFilter::try_from_env("AGENTD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    #[allow(clippy::disallowed_methods)] // the edge: here the environment is read
+    let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    match tracing_journald::layer() {
+        Ok(journal) if in_journal => {
+            // Fields keep their names (RESOURCE, COMMIT, MESSAGE_ID): people query by them.
+            registry.with(journal.with_field_prefix(None).with_syslog_identifier("agentd".to_owned())).init();
+        }
+        Ok(_) | Err(_) => registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).init(),
+    }
+}
+
+#[allow(clippy::print_stderr)] // the edge: here errors are printed, with their causes
+fn complain(error: &dyn std::error::Error) {
+    eprintln!("agentd: {error}");
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        eprintln!("  because: {source}");
+        cause = source.source();
+    }
+}

@@ -132,16 +132,31 @@ impl Fragment {
             full_pass: self.full_pass.or(lower.full_pass),
             stale_after: self.stale_after.or(lower.stale_after),
             source: both(self.source, lower.source, |upper, lower| {
-                over!(upper, lower, Source {
-                    url, branch, path, token_file, basic_file, ca_file, ssh_key, known_hosts, max_commits, max_size
-                })
+                over!(
+                    upper,
+                    lower,
+                    Source {
+                        url,
+                        branch,
+                        path,
+                        token_file,
+                        basic_file,
+                        ca_file,
+                        ssh_key,
+                        known_hosts,
+                        max_commits,
+                        max_size
+                    }
+                )
             }),
             labels,
             keep: both(self.keep, lower.keep, |upper, lower| over!(upper, lower, Keep { max_age, max_size })),
             control: both(self.control, lower.control, |upper, lower| {
                 over!(upper, lower, Control { readers, changers })
             }),
-            guard: both(self.guard, lower.guard, |upper, lower| over!(upper, lower, Guard { window, confirm })),
+            guard: both(self.guard, lower.guard, |upper, lower| {
+                over!(upper, lower, Guard { window, confirm })
+            }),
         }
     }
 }

@@ -55,7 +55,8 @@ pub fn load(folder: &Path) -> Result<Settings, ConfigError> {
     for path in pieces(folder)? {
         let read = |source| ConfigError::Read { path: path.clone(), source };
         let text = std::fs::read_to_string(&path).map_err(read)?;
-        let piece: Fragment = parse(&text).map_err(|fault| ConfigError::Syntax { path: path.clone(), fault })?;
+        let piece: Fragment =
+            parse(&text).map_err(|fault| ConfigError::Syntax { path: path.clone(), fault })?;
         merged = piece.over(merged);
     }
     Ok(Settings::of(merged)?)
@@ -131,7 +132,10 @@ mod tests {
     #[test]
     fn later_pieces_win_key_by_key() {
         let dir = folder(&[
-            ("agent.toml", "mode = \"enabled\"\ninterval = \"30s\"\n[source]\nurl = \"https://a.example.org/f\"\n"),
+            (
+                "agent.toml",
+                "mode = \"enabled\"\ninterval = \"30s\"\n[source]\nurl = \"https://a.example.org/f\"\n",
+            ),
             ("agent.toml.d/10.toml", "[source]\nbranch = \"prod\"\n[labels]\nrack = \"7\"\n"),
             ("agent.toml.d/20.toml", "mode = \"warn\"\n[labels]\nrow = \"b\"\n"),
             ("agent.toml.d/note.txt", "this is no piece"),

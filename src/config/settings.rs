@@ -100,7 +100,8 @@ pub struct SettingsError {
 impl Settings {
     /// Makes the settings of all pieces together.
     pub fn of(merged: Fragment) -> Result<Settings, SettingsError> {
-        let Fragment { host, mode, interval, full_pass, stale_after, source, labels, keep, control, guard } = merged;
+        let Fragment { host, mode, interval, full_pass, stale_after, source, labels, keep, control, guard } =
+            merged;
         let (keep, control, guard) =
             (keep.unwrap_or_default(), control.unwrap_or_default(), guard.unwrap_or_default());
         let interval = duration("interval", interval, Duration::from_secs(60))?;
@@ -121,7 +122,9 @@ impl Settings {
             labels,
             keep: Limits {
                 max_age: duration("keep.max_age", keep.max_age, default.max_age)?,
-                max_bytes: keep.max_size.map_or(Ok(default.max_bytes), |text| at("keep.max_size", units::size(&text)))?,
+                max_bytes: keep
+                    .max_size
+                    .map_or(Ok(default.max_bytes), |text| at("keep.max_size", units::size(&text)))?,
             },
             readers: control.readers.unwrap_or_else(|| "agentd".to_owned()),
             changers: control.changers,
@@ -152,7 +155,16 @@ impl Followed {
 
 fn followed(source: Source) -> Result<Followed, SettingsError> {
     let Source {
-        url, branch, path, token_file, basic_file, ca_file, ssh_key, known_hosts, max_commits, max_size,
+        url,
+        branch,
+        path,
+        token_file,
+        basic_file,
+        ca_file,
+        ssh_key,
+        known_hosts,
+        max_commits,
+        max_size,
     } = source;
     let url = url.ok_or_else(|| SettingsError {
         key: "source.url",
@@ -208,7 +220,8 @@ fn confirm(text: &str) -> Result<Confirm, String> {
 /// A label of dots, as hosts are named: what a file of the repository may be called after.
 fn host_name(name: &str) -> Result<String, SettingsError> {
     let is_fine = |c: char| c.is_ascii_alphanumeric() || ".-".contains(c);
-    match !name.is_empty() && name.len() <= 253 && !name.starts_with(['-', '.']) && name.chars().all(is_fine) {
+    match !name.is_empty() && name.len() <= 253 && !name.starts_with(['-', '.']) && name.chars().all(is_fine)
+    {
         true => Ok(name.to_ascii_lowercase()),
         false => Err(SettingsError { key: "host", fault: format!("`{name}` is no host name") }),
     }

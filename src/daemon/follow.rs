@@ -124,13 +124,14 @@ impl Follow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::RemoteUrl;
 
     fn commit(digit: char) -> CommitId {
         digit.to_string().repeat(40).parse().unwrap()
     }
 
     fn follow() -> Follow {
-        let remote = Remote::new("https://git.example.org/fleet.git".parse().unwrap(), "main");
+        let remote = Remote::new(RemoteUrl::parse("https://git.example.org/fleet.git").unwrap(), "main");
         Follow::new(remote, Duration::from_secs(60), Spread::of("web-1"), None)
     }
 

@@ -10,14 +10,18 @@ mod events;
 mod follow;
 mod following;
 mod journal;
+mod kinds;
 mod run;
 mod service;
+mod setup;
 mod shop;
 mod timers;
 mod view;
 mod workshop;
 
-pub use run::{DaemonError, Place, Setup, run};
+pub use kinds::{kinds, this_host};
+pub use run::{DaemonError, Place, run};
+pub use setup::{Setup, setup};
 
 /// An error with its causes, as the edge prints it.
 fn chain(error: &dyn std::error::Error) -> String {

@@ -1,6 +1,6 @@
 //! The event loop.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,50 +13,26 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
+use super::clients::Sync;
 use super::events::Event;
 use super::follow::Follow;
+use super::journal;
 use super::service::Manager;
+use super::setup::Setup;
 use super::shop::Shop;
 use super::timers::Timers;
 use super::workshop::{OpenError, PassDone, PassRequest, View, Workshop};
-use super::clients::Sync;
-use super::journal;
 use crate::control::{self, Access, Agent, Asked};
+use crate::host::Host;
 use crate::host::clock::{Clock, SystemClock};
 use crate::host::files::Root;
-use crate::host::Host;
-use crate::keep::Limits;
-use crate::model::{CommitId, DriftMode, Trigger};
+use crate::model::{CommitId, Trigger};
 use crate::reconcile::pass::Stage;
 use crate::reconcile::{Engine, Scope};
 use crate::record::{Fact, RecordError};
-use crate::source::Remote;
 use crate::status::{AgentInfo, Snapshot};
 use crate::trigger::schedule::Spread;
 use crate::trigger::{Inbox, Noticed, Watcher};
-
-/// What the daemon is run with: the local settings, made ready.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// The name the declaration is matched with.
-    pub host: String,
-    /// What is followed; none if the host is not enrolled.
-    pub remote: Option<Remote>,
-    /// How often the remote is asked.
-    pub interval: Duration,
-    /// How often everything is looked at.
-    pub full_pass: Duration,
-    /// The local mode: no declaration loosens it.
-    pub mode: DriftMode,
-    /// What is kept of what was replaced, and for how long.
-    pub keep: Limits,
-    /// Labels a person gave the host.
-    pub labels: BTreeMap<String, String>,
-    /// Without a fetch for so long the source is stale.
-    pub stale_after: Duration,
-    /// Who may ask what.
-    pub access: Access,
-}
 
 /// Where the daemon works.
 pub struct Place {

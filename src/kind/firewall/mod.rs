@@ -52,6 +52,7 @@ use look::{Seen, look, notes};
 use spec::{Exclusive, keys};
 use state::differences;
 
+use super::desired::{Desired, Part};
 use super::{
     ApplyCx, DiffCx, Difference, Kind, ObserveError, Observed, ParseCx, Planned, Reading, Specs, Want, Watch,
 };
@@ -70,6 +71,12 @@ pub struct Firewall {
     window: Option<Duration>,
     seen: Option<Arc<Seen>>,
     compiled: Option<Arc<Compiled>>,
+}
+
+impl Part for Firewall {
+    fn part(desired: &Desired) -> &Specs<Spec> {
+        &desired.firewall
+    }
 }
 
 impl Kind for Firewall {

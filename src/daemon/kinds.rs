@@ -1,0 +1,37 @@
+//! The ordered list of kinds: one more kind is one more line here.
+
+use std::sync::Arc;
+
+use crate::host::Host;
+use crate::host::accounts::SystemAccounts;
+use crate::host::clock::SystemClock;
+use crate::host::files::Root;
+use crate::host::netfilter::SystemNetfilter;
+use crate::host::program::SystemPrograms;
+use crate::host::units::SystemUnits;
+use crate::kind::firewall::Firewall;
+use crate::kind::package::Packages;
+use crate::kind::service::Services;
+use crate::reconcile::Engine;
+use crate::reconcile::lane::Lane;
+
+/// All kinds of a Debian host, in the order in which a pass observes them.
+pub fn kinds() -> Engine {
+    Engine::new(vec![
+        Box::new(Lane::new(Firewall::default())),
+        Box::new(Lane::new(Packages::default())),
+        Box::new(Lane::new(Services::default())),
+    ])
+}
+
+/// The host we run on, by its real doors.
+pub fn this_host() -> std::io::Result<Host> {
+    Ok(Host {
+        root: Root::open("/")?,
+        programs: Arc::new(SystemPrograms),
+        units: Arc::new(SystemUnits::new()),
+        netfilter: Arc::new(SystemNetfilter::open()?),
+        accounts: Arc::new(SystemAccounts::new()),
+        clock: Arc::new(SystemClock),
+    })
+}

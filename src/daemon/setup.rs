@@ -1,0 +1,71 @@
+//! From the settings to what the daemon is run with.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use super::chain;
+use crate::config::{self, Settings};
+use crate::control::Access;
+use crate::keep::Limits;
+use crate::model::DriftMode;
+use crate::source::Remote;
+
+/// What the daemon is run with: the local settings, made ready.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The name the declaration is matched with.
+    pub host: String,
+    /// What is followed; none if the host is not enrolled.
+    pub remote: Option<Remote>,
+    /// How often the remote is asked.
+    pub interval: Duration,
+    /// How often everything is looked at.
+    pub full_pass: Duration,
+    /// The local mode: no declaration loosens it.
+    pub mode: DriftMode,
+    /// What is kept of what was replaced, and for how long.
+    pub keep: Limits,
+    /// Labels a person gave the host.
+    pub labels: BTreeMap<String, String>,
+    /// Without a fetch for so long the source is stale.
+    pub stale_after: Duration,
+    /// Who may ask what.
+    pub access: Access,
+}
+
+/// Reads the settings below `folder` and makes them ready. The error is told as it is.
+pub fn setup(folder: &Path) -> Result<Setup, String> {
+    let settings = config::load(folder).map_err(|error| chain(&error))?;
+    let Settings {
+        host,
+        mode,
+        interval,
+        full_pass,
+        stale_after,
+        source,
+        labels,
+        keep,
+        readers,
+        changers,
+        guard_window: _,
+        confirm: _,
+    } = settings;
+    let remote = source.map(|source| source.remote()).transpose().map_err(|error| chain(&error))?;
+    let host = match host {
+        Some(name) => name,
+        None => own_name()?,
+    };
+    let group = |name: &str| users::get_group_by_name(name).map(|group| group.gid());
+    let access = Access { readers: group(&readers), changers: changers.as_deref().and_then(group) };
+    Ok(Setup { host, remote, interval, full_pass, mode, keep, labels, stale_after, access })
+}
+
+/// The host's own name, in lower case as host files are named.
+fn own_name() -> Result<String, String> {
+    let name =
+        nix::unistd::gethostname().map_err(|error| format!("the host's name is not known: {error}"))?;
+    name.into_string()
+        .map(|name| name.to_ascii_lowercase())
+        .map_err(|_| "the host's name is not text".to_owned())
+}
