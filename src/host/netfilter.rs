@@ -4,12 +4,14 @@
 //! `linux/netlink.h`, `linux/netfilter/nfnetlink.h` and `linux/netfilter/nf_tables.h`.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink, recv, send, socket_with,
+    sockopt,
 };
 
 /// Asks the kernel.
@@ -29,6 +31,14 @@ const ERROR: u16 = 2;
 const REQUEST: u16 = 1;
 /// `NFTA_GEN_ID`: the generation, big-endian.
 const GENERATION_ID: u16 = 1;
+/// `NFTA_GEN_PROC_PID`.
+const PROCESS_ID: u16 = 2;
+/// `NFTA_GEN_PROC_NAME`.
+const PROCESS_NAME: u16 = 3;
+/// `NFNLGRP_NFTABLES` is 7; groups are bits, the first of them bit 0.
+const GROUP: u32 = 1 << 6;
+/// The kernel packs announcements into datagrams of at most this size.
+const DATAGRAM_LIMIT: usize = 64 << 10;
 /// `struct nlmsghdr` and `struct nfgenmsg`.
 const HEADERS: usize = 16 + 4;
 /// The kernel answers at once; a socket that stays silent this long is broken.
@@ -58,7 +68,66 @@ impl Netfilter for SystemNetfilter {
         send(&self.socket, &request(), SendFlags::empty())?;
         let mut answer = [0u8; 4096];
         let (length, _) = recv(&self.socket, &mut answer, RecvFlags::empty())?;
-        parse(&answer[..length])
+        let mut generations = announcements(&answer[..length])?;
+        generations.pop().map(|announced| announced.generation).ok_or_else(malformed)
+    }
+}
+
+/// Hears of every new generation, without asking.
+pub struct Monitor {
+    socket: OwnedFd,
+}
+
+/// A new generation, as the kernel announces it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// Its id.
+    pub generation: u32,
+    /// The netlink port of who made it: for nft, its process id in its own process namespace.
+    pub port: u32,
+    /// The process that made it, in the initial process namespace; usually gone by now.
+    pub process: Option<u32>,
+    /// The name of that process.
+    pub name: Option<String>,
+}
+
+/// What a monitor heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// These generations, oldest first; none if there was nothing to hear.
+    Generations(Vec<Announced>),
+    /// More than the kernel keeps for us: something changed, and who did it is lost.
+    Missed,
+}
+
+impl Monitor {
+    /// Begins to listen, in the caller's network namespace.
+    pub fn open() -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::NETFILTER))?;
+        bind(&socket, &netlink::SocketAddrNetlink::new(0, GROUP))?;
+        Ok(Monitor { socket })
+    }
+
+    /// Takes everything that was announced since the last call; never waits. To wait, poll the handle.
+    pub fn hear(&self) -> io::Result<Heard> {
+        let mut heard = Vec::new();
+        let mut datagram = vec![0u8; DATAGRAM_LIMIT];
+        loop {
+            match recv(&self.socket, &mut datagram[..], RecvFlags::empty()) {
+                Ok((length, _)) => heard.extend(announcements(&datagram[..length])?),
+                Err(Errno::AGAIN) => return Ok(Heard::Generations(heard)),
+                Err(Errno::INTR) => {}
+                Err(Errno::NOBUFS) => return Ok(Heard::Missed),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+impl AsFd for Monitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -70,28 +139,60 @@ fn request() -> [u8; HEADERS] {
     message
 }
 
-/// Reads one answer to [`request`].
-fn parse(message: &[u8]) -> io::Result<u32> {
-    let malformed = || io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer has an unknown form");
-    let word = |at: usize| message.get(at..at + 2).map(|b| u16::from_ne_bytes([b[0], b[1]]));
-    let long = |at: usize| message.get(at..at + 4).map(|b| [b[0], b[1], b[2], b[3]]);
-    match word(4).ok_or_else(malformed)? {
-        NEW_GENERATION => {}
-        ERROR => {
-            let errno = i32::from_ne_bytes(long(16).ok_or_else(malformed)?);
-            return Err(io::Error::from_raw_os_error(errno.wrapping_neg()));
+fn malformed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the kernel's message has an unknown form")
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at + 2).map(|b| u16::from_ne_bytes([b[0], b[1]]))
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<[u8; 4]> {
+    bytes.get(at..at + 4).map(|b| [b[0], b[1], b[2], b[3]])
+}
+
+/// The generations announced in one datagram. Messages about single rules are passed over.
+fn announcements(datagram: &[u8]) -> io::Result<Vec<Announced>> {
+    let mut found = Vec::new();
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let length = long(rest, 0).map(u32::from_ne_bytes).ok_or_else(malformed)? as usize;
+        // A message shorter than its own header would keep us here for ever. The last one of a datagram that was
+        // cut off is longer than what is left: nothing of it is read.
+        let Some(message) = rest.get(..length).filter(|message| message.len() >= HEADERS) else {
+            return if length > rest.len() && rest.len() >= HEADERS { Ok(found) } else { Err(malformed()) };
+        };
+        match word(message, 4) {
+            Some(NEW_GENERATION) => found.push(announcement(message).ok_or_else(malformed)?),
+            Some(ERROR) => {
+                let errno = i32::from_ne_bytes(long(message, 16).ok_or_else(malformed)?);
+                return Err(io::Error::from_raw_os_error(errno.wrapping_neg()));
+            }
+            Some(_) | None => {}
         }
-        _ => return Err(malformed()),
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
+    Ok(found)
+}
+
+fn announcement(message: &[u8]) -> Option<Announced> {
+    let port = long(message, 12).map(u32::from_ne_bytes)?;
+    let (mut generation, mut process, mut name) = (None, None, None);
     let mut at = HEADERS;
-    while let (Some(length), Some(kind)) = (word(at), word(at + 2)) {
-        if kind == GENERATION_ID {
-            return long(at + 4).map(u32::from_be_bytes).ok_or_else(malformed);
+    while let (Some(length), Some(kind)) = (word(message, at), word(message, at + 2)) {
+        let value = message.get(at + 4..at + usize::from(length).max(4))?;
+        match kind {
+            GENERATION_ID => generation = long(value, 0).map(u32::from_be_bytes),
+            PROCESS_ID => process = long(value, 0).map(u32::from_be_bytes),
+            PROCESS_NAME => {
+                let text = value.split(|byte| *byte == 0).next().unwrap_or_default();
+                name = Some(String::from_utf8_lossy(text).into_owned());
+            }
+            _ => {}
         }
-        // Attributes start at multiples of four; one shorter than its own header would loop for ever.
         at += usize::from(length).max(4).next_multiple_of(4);
     }
-    Err(malformed())
+    Some(Announced { generation: generation?, port, process, name })
 }
 
 /// A packet filter whose generation moves only when told.
@@ -137,15 +238,69 @@ mod tests {
     }
 
     #[test]
-    fn an_error_and_a_mutilated_answer_are_errors() {
-        let mut refused = [0u8; 36];
+    fn a_monitor_hears_each_generation_once_and_no_listing() {
+        let mut heard = Vec::new();
+        SystemPrograms
+            .apart(Files::All, &mut |programs| {
+                let nft = |args: &[&str]| {
+                    assert!(programs.run(&Run::new("/usr/sbin/nft", args)).unwrap().succeeded());
+                };
+                let monitor = Monitor::open().unwrap();
+                let kernel = SystemNetfilter::open().unwrap();
+                for args in [
+                    ["add", "table", "inet", "x"],
+                    ["list", "table", "inet", "x"],
+                    ["delete", "table", "inet", "x"],
+                ] {
+                    nft(&args);
+                    heard.push((monitor.hear().unwrap(), kernel.generation().unwrap()));
+                }
+                heard.push((monitor.hear().unwrap(), kernel.generation().unwrap()));
+            })
+            .unwrap();
+        let told = |(heard, generation): &(Heard, u32)| match heard {
+            Heard::Generations(list) => list
+                .iter()
+                .map(|a| (a.generation == *generation, a.name.clone().unwrap()))
+                .collect::<Vec<_>>(),
+            Heard::Missed => panic!("missed"),
+        };
+        let all: Vec<_> = heard.iter().map(told).collect();
+        let once = vec![(true, "nft".to_owned())];
+        assert_eq!(all, [once.clone(), vec![], once, vec![]]);
+    }
+
+    #[test]
+    fn a_monitor_that_was_not_listened_to_says_that_it_missed_something() {
+        let mut heard = None;
+        SystemPrograms
+            .apart(Files::All, &mut |programs| {
+                let monitor = Monitor::open().unwrap();
+                let mut run = Run::new("/usr/sbin/nft", &["-f", "-"]);
+                let rules = "add rule inet x c tcp dport 1 accept\n".repeat(20_000);
+                run.stdin = format!("add table inet x\nadd chain inet x c\n{rules}").into_bytes();
+                assert!(programs.run(&run).unwrap().succeeded());
+                heard = Some(monitor.hear().unwrap());
+            })
+            .unwrap();
+        assert_eq!(heard, Some(Heard::Missed));
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic_or_loop() {
+        let mut refused = vec![0u8; 36];
+        refused[0..4].copy_from_slice(&36u32.to_ne_bytes());
         refused[4..6].copy_from_slice(&ERROR.to_ne_bytes());
         refused[16..20].copy_from_slice(&(-1i32).to_ne_bytes());
-        assert_eq!(parse(&refused).unwrap_err().raw_os_error(), Some(1));
-        let mut looping = [0u8; 40];
-        looping[4..6].copy_from_slice(&NEW_GENERATION.to_ne_bytes());
-        for cut in 0..looping.len() {
-            assert!(parse(&looping[..cut]).is_err());
-        }
+        assert_eq!(announcements(&refused).unwrap_err().raw_os_error(), Some(1));
+        proptest::proptest!(|(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..128), kind in 0u16..4)| {
+            let mut bytes = bytes;
+            if bytes.len() >= 20 {
+                let length = bytes.len() as u32;
+                bytes[0..4].copy_from_slice(&length.to_ne_bytes());
+                bytes[4..6].copy_from_slice(&[NEW_GENERATION, ERROR, GET_GENERATION, 0][usize::from(kind)].to_ne_bytes());
+            }
+            let _ = announcements(&bytes);
+        });
     }
 }

@@ -161,6 +161,11 @@ impl Kind for Firewall {
         // No folder tells of it: the kernel's generation does (`host::netfilter`).
         Vec::new()
     }
+
+    fn is_untouched(&self, host: &Host, _key: Option<&Key>) -> bool {
+        let last = self.seen.as_ref().and_then(|seen| seen.generation);
+        last.is_some() && host.netfilter.generation().ok() == last
+    }
 }
 
 impl Firewall {
@@ -192,9 +197,9 @@ impl Firewall {
         want: &Want<'_, Spec>,
         found: Vec<(Key, Vec<FieldDiff>, Option<Action>)>,
     ) -> Vec<Difference<Change>> {
-        let differing: BTreeSet<Key> = found.iter().map(|(key, ..)| key.clone()).collect();
         let plan = self.compiled.as_ref().filter(|_| !want.specs.is_empty()).map(|desired| {
             let observed = self.seen.clone().unwrap_or_default();
+            let differing = differing(want.specs, &observed, desired);
             Arc::new(LoadPlan { desired: Arc::clone(desired), observed, differing })
         });
         let change = |key: &Key, action: Option<Action>| match (action, &plan) {
@@ -211,6 +216,15 @@ impl Firewall {
         };
         found.into_iter().map(difference).collect()
     }
+}
+
+/// Everything that differs, in scope or not: loading the table touches all of it.
+fn differing(specs: &Specs<Spec>, observed: &Seen, desired: &Compiled) -> BTreeSet<Key> {
+    let differs = |key: &Key| {
+        let wanted = desired.states.get(key).filter(|_| specs.contains_key(key));
+        !differences(observed.states.get(key), wanted).is_empty()
+    };
+    specs.keys().chain(observed.states.keys()).filter(|key| differs(key)).cloned().collect()
 }
 
 /// Everything in scope: what is declared, what is to be taken away, and what else lies in our table or, where the

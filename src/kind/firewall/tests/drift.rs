@@ -189,6 +189,19 @@ fn a_quiet_look_starts_no_program() {
 }
 
 #[test]
+fn our_own_work_is_told_from_that_of_others() {
+    use crate::kind::Kind;
+    let specs = declared(WEB);
+    on_a_host(|host| {
+        assert!(!host.kind.is_untouched(&host.host, None));
+        host.correct(&specs);
+        assert!(host.kind.is_untouched(&host.host, None), "the echo of our own load");
+        host.nft(&["flush", "ruleset"]);
+        assert!(!host.kind.is_untouched(&host.host, None));
+    });
+}
+
+#[test]
 fn a_foreign_change_costs_a_listing_and_no_compilation() {
     let specs = declared(WEB);
     on_a_host(|host| {

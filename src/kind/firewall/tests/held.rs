@@ -66,3 +66,18 @@ fn a_suspended_rule_that_is_gone_stays_gone() {
         assert_eq!(host.drift(&specs), ["input/a"]);
     });
 }
+
+#[test]
+fn what_is_out_of_scope_stays_as_it_is() {
+    let specs = declared(TWO);
+    on_a_host(|host| {
+        host.correct(&specs);
+        host.nft(&["add", "element", "inet", "agentd", "s.v4", "{ 10.0.0.2 }"]);
+        host.nft(&["add", "rule", "inet", "agentd", "input", "accept comment \"agentd:a\""]);
+        host.only = Some(["input/a".into()].into());
+        assert_eq!(host.drift(&specs), ["input/a"]);
+        host.correct(&specs);
+        host.only = None;
+        assert_eq!(host.drift(&specs), ["set/s"]);
+    });
+}

@@ -40,6 +40,7 @@ pub struct TestHost {
     pub programs: Arc<CountedPrograms>,
     pub kind: Firewall,
     pub prune: BTreeSet<Key>,
+    pub only: Option<BTreeSet<Key>>,
     keep: Keep,
     pub folder: TempDir,
 }
@@ -109,7 +110,16 @@ impl TestHost {
             clock: clock.clone(),
         };
         let keep = Keep::open(&Root::open(folder.path().join("keep")).unwrap(), Limits::default()).unwrap();
-        TestHost { host, clock, programs, kind: Firewall::default(), prune: BTreeSet::new(), keep, folder }
+        TestHost {
+            host,
+            clock,
+            programs,
+            kind: Firewall::default(),
+            prune: BTreeSet::new(),
+            only: None,
+            keep,
+            folder,
+        }
     }
 
     /// Runs nft as a person would; fails the test if nft does.
@@ -128,14 +138,14 @@ impl TestHost {
     }
 
     pub fn observe(&mut self, specs: &Specs<Spec>) -> Result<Observed<State>, String> {
-        let want = Want { specs, prune: &self.prune, only: None };
+        let want = Want { specs, prune: &self.prune, only: self.only.as_ref() };
         self.kind.observe(&self.host, &want).map_err(|error| error.message)
     }
 
     /// What differs.
     pub fn differences(&mut self, specs: &Specs<Spec>) -> Vec<Difference<Change>> {
         let observed = self.observe(specs).unwrap();
-        let want = Want { specs, prune: &self.prune, only: None };
+        let want = Want { specs, prune: &self.prune, only: self.only.as_ref() };
         self.kind.diff(&want, &observed, &DiffCx { levels: &NoLevels })
     }
 
