@@ -20,7 +20,7 @@ pub fn kinds() -> Engine {
     Engine::new(vec![
         Box::new(Lane::new(Firewall::default())),
         Box::new(Lane::new(Packages::default())),
-        Box::new(Lane::new(Services::default())),
+        Box::new(Lane::new(Services)),
     ])
 }
 

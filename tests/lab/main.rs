@@ -14,5 +14,6 @@
 
 mod foundation;
 mod harness;
+mod main_path;
 mod package;
 mod service;
