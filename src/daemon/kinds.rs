@@ -9,6 +9,7 @@ use crate::host::files::Root;
 use crate::host::netfilter::SystemNetfilter;
 use crate::host::program::SystemPrograms;
 use crate::host::units::SystemUnits;
+use crate::kind::file::Files;
 use crate::kind::firewall::Firewall;
 use crate::kind::package::Packages;
 use crate::kind::service::Services;
@@ -20,6 +21,7 @@ pub fn kinds() -> Engine {
     Engine::new(vec![
         Box::new(Lane::new(Firewall::default())),
         Box::new(Lane::new(Packages::default())),
+        Box::new(Lane::new(Files::default())),
         Box::new(Lane::new(Services)),
     ])
 }

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::references;
-use crate::kind::{Desired, Kind, ParseCx, Specs, firewall, package, service};
+use crate::kind::{Desired, Kind, ParseCx, Specs, file, firewall, package, service};
 use crate::model::Located;
 
 /// The tables that kinds are declared in.
 pub const TABLES: [&str; 4] =
-    [firewall::Firewall::TABLE, package::Packages::TABLE, "files", service::Services::TABLE];
+    [firewall::Firewall::TABLE, package::Packages::TABLE, file::Files::TABLE, service::Services::TABLE];
 
 /// Parses all tables into a desired state.
 pub fn parse(tables: &Tables, desired: &mut Desired, cx: &mut ParseCx<'_>) {
     desired.firewall = specs::<firewall::Firewall>(tables, cx);
     desired.package = specs::<package::Packages>(tables, cx);
+    desired.file = specs::<file::Files>(tables, cx);
     desired.service = specs::<service::Services>(tables, cx);
     references::check(tables, desired, cx.faults);
 }

@@ -35,13 +35,14 @@ pub use spec::{Mode, Ownership, Spec};
 pub use state::{Body, State};
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::desired::Part;
 use super::{
     ApplyCx, Desired, DiffCx, Difference, Kind, ObserveError, Observed, ParseCx, Planned, Specs, Want, Watch,
 };
 use crate::host::Host;
-use crate::model::{Diagnostic, Key, KindName, Located, OutcomeResult};
+use crate::model::{Content, Diagnostic, Key, KindName, Located, OutcomeResult};
 
 use proofs::Proofs;
 
@@ -111,6 +112,30 @@ impl Kind for Files {
 
     fn watches(specs: &Specs<Spec>) -> Vec<Watch> {
         declare::watches(specs)
+    }
+
+    /// By identity where it was old enough to be trusted when the content was read, else by content.
+    fn is_untouched(&self, host: &Host, key: Option<&Key>) -> bool {
+        let Some((key, (identity, content))) = key.and_then(|key| Some((key, self.proofs.last(key)?))) else {
+            return false;
+        };
+        let path = Path::new(key.as_str());
+        let current = host.root.stat(path).ok().flatten();
+        if current.is_none_or(|stat| stat.identity != identity) {
+            return false;
+        }
+        if self.proofs.is_solid(key) {
+            return true;
+        }
+        let read = host.root.parent(path).and_then(|(folder, name)| folder.content(name));
+        matches!(read, Ok(Some(read)) if read.content == content && read.stat.identity == identity)
+    }
+
+    fn contents(spec: &Spec) -> Vec<Content> {
+        match spec {
+            Spec::File { content, .. } => content.iter().copied().collect(),
+            Spec::Directory { .. } | Spec::Link { .. } | Spec::Absent => Vec::new(),
+        }
     }
 }
 

@@ -71,6 +71,11 @@ impl Proofs {
         self.known.get(key).map(|proof| (proof.identity, proof.content))
     }
 
+    /// Whether its identity alone proves a content: it was old enough when it was read.
+    pub(super) fn is_solid(&self, key: &Key) -> bool {
+        self.known.get(key).is_some_and(|proof| proof.solid)
+    }
+
     /// Remembers what was read.
     pub(super) fn put(&mut self, key: &Key, read: &Hashed, now: Duration) {
         // Between one and two periods from now, so that what was read at once is not read again at once.
