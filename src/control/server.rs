@@ -303,7 +303,7 @@ const SERVICE_INTERFACE: &str = include_str!("org.varlink.service.varlink");
 fn not_allowed(verb: Verb) -> Refusal {
     let who = match verb.right() {
         Right::Read => "root and members of the group agentd",
-        Right::Change => "root, and members of the group that `control.change_group` of the settings names,",
+        Right::Change => "root, and members of the group that `control.changers` of the settings names,",
     };
     Refusal::NotAllowed { who: who.to_owned() }
 }

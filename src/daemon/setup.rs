@@ -48,6 +48,9 @@ pub fn setup(folder: &Path) -> Result<Setup, String> {
         keep,
         readers,
         changers,
+        removal_limit: _,
+        protect: _,
+        history: _,
         guard_window: _,
         confirm: _,
     } = settings;

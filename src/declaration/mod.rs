@@ -60,7 +60,10 @@ use crate::model::content::Content;
 pub use check::{CheckReport, ClassReport, Finding, HostReport, Origin, check};
 pub use fleet::Fleet;
 pub use layer::SCHEMA;
-pub use matching::host_name;
+pub use layer::read as reading;
+pub use matching::{bytes, host_name};
+pub use syntax::parse as parse_toml;
+pub use text::Text;
 pub use tree::{Tree, Unreadable};
 
 /// What came out for one host.
