@@ -11,7 +11,7 @@ fn example(name: &str) -> CheckReport {
     let report = check(&files_below(&folder));
     assert!(report.findings.is_empty(), "{report}");
     for host in &report.hosts {
-        assert!(host.declared.is_some_and(|declared| declared.resources >= 5), "{host:?}");
+        assert!(host.declared.is_some_and(|declared| declared.resources >= 10), "{host:?}");
     }
     report
 }
@@ -45,4 +45,17 @@ fn the_web_shop_compiles_for_every_host_of_its_inventory() {
     );
     assert_ne!(root("shop-prod-web-1"), root("shop-staging-web-1"));
     assert_ne!(root("shop-prod-db-1"), root("shop-prod-db-2"), "one has PostgreSQL 15, the other 17");
+}
+
+#[test]
+fn every_example_is_a_fleet_that_a_test_here_loads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut fleets: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().join("fleet.toml").is_file())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    fleets.sort();
+    assert_eq!(fleets, ["hardened-base", "single-host", "web-shop"]);
 }

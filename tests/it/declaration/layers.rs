@@ -234,12 +234,29 @@ fn a_service_reacts_only_to_what_is_declared() {
 
 #[test]
 fn contents_can_be_had_by_what_the_desired_state_names() {
-    let texts = [("hosts/web-1.toml", CURL)];
-    let files = repository(&texts);
+    let host = "[vars]\nname = \"world\"\n[files.\"/a\"]\ncontent = \"hello {{ vars.name }}\"\n\
+                [files.\"/b\"]\nsource = \"files/b\"\n[files.\"/c\"]\ntemplate = \"files/c.html.j2\"\n\
+                [files.\"/d\"]\nsource = \"files/b\"\n";
+    let files = repository(&[
+        ("hosts/web-1.toml", host),
+        ("files/b", "as it is: {{ vars.name }}\n"),
+        (
+            "files/c.html.j2",
+            "{% for i in range(2) %}\n  <{{ i }}>\n{% endfor %}\n{% include \"files/e.j2\" %}\n",
+        ),
+        ("files/e.j2", "{{ true }} & {{ facts.labels.site | upper }}\n"),
+    ]);
     let compiled = compile(&files, "web-1", &facts()).unwrap();
-    for (content, at) in &compiled.contents {
-        let bytes = compiled.bytes(content, &files).unwrap();
-        assert_eq!(agentd::model::Content::of(&bytes), *content, "{at:?}");
-        assert!(matches!(at, ContentAt::Tree(_) | ContentAt::Here(_)));
-    }
+    let text = |path: &str| match &compiled.desired.file[&Key::from(path)].spec {
+        agentd::kind::file::Spec::File { content: Some(content), .. } => {
+            String::from_utf8(compiled.bytes(content, &files).unwrap().into_owned()).unwrap()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((text("/a"), text("/b")), ("hello world".into(), "as it is: {{ vars.name }}\n".into()));
+    assert_eq!(text("/c"), "  <0>\n  <1>\ntrue & FRA\n", "nothing is escaped, block lines leave no trace");
+    assert_eq!(compiled.contents.len(), 3, "equal contents are one");
+    let in_tree =
+        compiled.contents.values().filter(|at| matches!(at, ContentAt::Tree(path) if path == "files/b"));
+    assert_eq!(in_tree.count(), 1, "what is laid down as it is stays in the tree");
 }
