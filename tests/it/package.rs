@@ -86,3 +86,115 @@ fn every_neighbouring_pair_of_the_index_is_ordered_as_dpkg_orders_it() {
     println!("{} versions, {} pairs", versions.len(), pairs.len());
     assert!(wrong.is_empty(), "dpkg disagrees: {wrong:?}");
 }
+
+mod observation {
+    //! What the kind reads against what dpkg-query says of this very machine.
+
+    use std::process::Command;
+    use std::sync::Arc;
+
+    use agentd::host::Host;
+    use agentd::host::accounts::SystemAccounts;
+    use agentd::host::clock::SystemClock;
+    use agentd::host::files::Root;
+    use agentd::host::netfilter::FakeNetfilter;
+    use agentd::host::program::SystemPrograms;
+    use agentd::host::units::FakeUnits;
+    use agentd::kind::package::database::Database;
+    use agentd::kind::package::{Packages, transaction_running};
+
+    fn host(root: &str) -> Host {
+        Host {
+            root: Root::open(root).unwrap(),
+            programs: Arc::new(SystemPrograms),
+            units: Arc::new(FakeUnits::new()),
+            netfilter: Arc::new(FakeNetfilter::default()),
+            accounts: Arc::new(SystemAccounts::new()),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    #[test]
+    fn every_package_of_this_machine_is_read_as_dpkg_query_shows_it() {
+        let format = "${Package} ${Architecture} ${Version} ${db:Status-Want} ${db:Status-Status} ${Essential} ${Protected}\n";
+        let said = Command::new("/usr/bin/dpkg-query").args(["-W", "-f", format]).output().unwrap();
+        let mut said: Vec<String> =
+            String::from_utf8(said.stdout).unwrap().lines().map(|line| line.trim_end().to_owned()).collect();
+        let database = Database::read(&Root::open("/").unwrap(), None).unwrap();
+        let mut read: Vec<String> = database
+            .table()
+            .iter()
+            .filter(|package| package.status.as_str() != "not-installed")
+            .map(|package| {
+                let want = if package.held { "hold" } else { "install" };
+                let essential = if package.essential { " yes" } else { "" };
+                format!(
+                    "{} {} {} {want} {}{essential}",
+                    package.name,
+                    package.architecture,
+                    package.version,
+                    package.status.as_str()
+                )
+            })
+            .collect();
+        for line in &mut said {
+            // What is wanted of a removed package is no part of what we read; `no` is the same as nothing.
+            *line = line.replace(" deinstall ", " install ").replace(" purge ", " install ");
+            let kept =
+                line.trim_end_matches(" no").trim_end_matches(" yes").trim_end_matches(" no").trim_end();
+            *line = if line.contains(" yes") { format!("{kept} yes") } else { kept.to_owned() };
+        }
+        said.sort_unstable();
+        read.sort_unstable();
+        assert!(read.len() > 100, "only {} packages", read.len());
+        let differ: Vec<_> = read.iter().zip(&said).filter(|(a, b)| a != b).take(5).collect();
+        assert!(differ.is_empty() && read.len() == said.len(), "read and said: {differ:?}");
+        let mut kind = Packages::default();
+        let installed = kind.all(&host("/")).unwrap().count();
+        assert_eq!(installed, said.iter().filter(|line| !line.contains(" config-files")).count());
+    }
+
+    /// dpkg itself writes the database, in a folder of ours.
+    #[test]
+    fn what_a_real_dpkg_writes_is_seen_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        std::fs::create_dir_all(root.join("var/lib/dpkg/updates")).unwrap();
+        std::fs::create_dir_all(root.join("var/lib/dpkg/info")).unwrap();
+        std::fs::write(root.join("var/lib/dpkg/status"), "").unwrap();
+        std::fs::write(root.join("var/lib/dpkg/available"), "").unwrap();
+        let tree = root.join("tree");
+        std::fs::create_dir_all(tree.join("DEBIAN")).unwrap();
+        let control = "Package: shopd\nVersion: 1:1.0-1\nArchitecture: all\nMaintainer: Lab <lab@example.org>\n\
+                       Description: a package of the tests\n";
+        std::fs::write(tree.join("DEBIAN/control"), control).unwrap();
+        let deb = root.join("shopd.deb");
+        let dpkg = |args: &[&str]| {
+            let root = format!("--root={}", root.display());
+            let status = Command::new("/usr/bin/dpkg").arg(root).args(args).status();
+            assert!(status.unwrap().success(), "dpkg {args:?}");
+        };
+        let built = Command::new("/usr/bin/dpkg-deb").arg("--build").args([&tree, &deb]).output().unwrap();
+        assert!(built.status.success(), "{built:?}");
+        dpkg(&["--unpack", deb.to_str().unwrap()]);
+        let host = host(root.to_str().unwrap());
+        let state = |kind: &mut Packages| {
+            let all: Vec<_> = kind
+                .all(&host)
+                .unwrap()
+                .map(|p| format!("{} {} {} {}", p.name, p.version, p.status.as_str(), p.held))
+                .collect();
+            all.join(", ")
+        };
+        let mut kind = Packages::default();
+        assert_eq!(state(&mut kind), "shopd 1:1.0-1 unpacked false");
+        dpkg(&["--configure", "shopd"]);
+        assert_eq!(state(&mut kind), "shopd 1:1.0-1 installed false");
+        let hold = format!("echo shopd hold | dpkg --root={} --set-selections", root.display());
+        assert!(Command::new("/bin/sh").args(["-c", &hold]).status().unwrap().success());
+        assert_eq!(state(&mut kind), "shopd 1:1.0-1 installed true");
+        assert_eq!(transaction_running(&host), None);
+        dpkg(&["--remove", "shopd"]);
+        assert_eq!(kind.all(&host).map(Iterator::count).ok(), None, "an empty database is no answer");
+    }
+}

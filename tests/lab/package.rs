@@ -22,8 +22,13 @@ struct Report(Json);
 
 impl Report {
     fn of(output: &Output) -> Self {
-        let line = output.stdout.lines().find_map(|line| line.strip_prefix("report: "));
-        Report(serde_json::from_str(line.unwrap_or_else(|| panic!("no report: {output}"))).unwrap())
+        assert!(output.success(), "{output}");
+        Report::of_text(&output.stdout)
+    }
+
+    fn of_text(text: &str) -> Self {
+        let line = text.lines().find_map(|line| line.strip_prefix("report: "));
+        Report(serde_json::from_str(line.unwrap_or_else(|| panic!("no report: {text}"))).unwrap())
     }
 
     /// The planned changes, as `name: line`.
@@ -91,14 +96,19 @@ impl Site {
 
     /// One look and one round of changes.
     fn pass(&self, declaration: &str) -> Report {
-        self.pass_holding(declaration, "")
+        self.pass_with(declaration, "HOLD_UNITS=")
     }
 
     /// The same, with declared units that must not start yet.
     fn pass_holding(&self, declaration: &str, units: &str) -> Report {
+        self.pass_with(declaration, &format!("HOLD_UNITS={units}"))
+    }
+
+    /// The same, with a setting.
+    fn pass_with(&self, declaration: &str, setting: &str) -> Report {
         self.write("/srv/driver/declaration.toml", declaration);
-        let hold = format!("--setenv=HOLD_UNITS={units}");
-        let unit = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", &hold];
+        let setting = format!("--setenv={setting}");
+        let unit = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", &setting];
         Report::of(&self.run(&[&unit[..], &inside::COMMAND].concat()))
     }
 
@@ -109,6 +119,7 @@ impl Site {
         report.converged();
         let second = self.pass(declaration);
         assert!(second.plan().is_empty(), "the second pass plans something: {second:#?}");
+        assert_eq!(second.0["quiet"], true, "a second look opens no file and starts no program");
         report
     }
 
@@ -255,6 +266,12 @@ fn an_index_that_is_old_is_fetched_before_a_change_and_only_then() {
     site.sh("touch -d '2 days ago' /var/lib/apt/lists /var/lib/apt/lists/partial").ok();
     site.converge("shop-extra = '*'");
     assert_eq!(site.dpkg("shop-extra"), "ii  2.0", "a day is the limit");
+    // An index that was asked for and had not changed is as good as a new one.
+    site.sh("touch -d '2 days ago' /var/lib/apt/lists /var/lib/apt/lists/partial").ok();
+    site.run(&["apt-get", "remove", "--yes", "shop-extra"]).ok();
+    site.converge("shop-extra = '*'");
+    let fresh = "find /var/lib/apt/lists /var/lib/apt/lists/partial -maxdepth 0 -mmin -60";
+    assert_ne!(site.sh(fresh).ok(), "");
 }
 
 #[test]
@@ -365,4 +382,40 @@ fn a_source_that_is_not_trusted_is_named() {
     site.sh("echo broken > /etc/apt/keyrings/shop.asc; rm -rf /var/lib/apt/lists/*").ok();
     site.pass("shopd = '1.0'").only("failed", "signature");
     assert_eq!(site.dpkg("shopd"), "un");
+}
+
+#[test]
+fn a_script_that_hangs_is_ended_and_its_package_repaired_by_a_better_version() {
+    let lab = Lab::new();
+    let site = Site::boot(&lab, Suite::Bookworm);
+    let mut archive = lab.archive("shop");
+    site.publish(archive.add(&Deb::new("hangd", "1.0").postinst("exec sleep 1000000\n")));
+    site.refresh();
+    site.pass_with("hangd = '*'", "TIME_LIMIT=3").only("failed", "timed-out");
+    assert!(!site.run(&["pgrep", "-x", "dpkg"]).success(), "nothing is left running");
+    assert_eq!(site.dpkg("hangd"), "iF  1.0");
+    site.publish(archive.package("hangd", "1.1"));
+    site.refresh();
+    // The old script hangs once more in the ladder, and the version that does not is not reached behind it.
+    let report = site.pass_with("hangd = '1.1'", "TIME_LIMIT=3");
+    assert!(report.residual().is_empty(), "{report:#?}");
+    assert_eq!(site.dpkg("hangd"), "ii  1.1");
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_work_is_done_when_there_is_room() {
+    let lab = Lab::new();
+    let site = Site::boot(&lab, Suite::Bookworm);
+    let mut archive = lab.archive("shop");
+    let noise: String = (0..200_000u32).map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761))).collect();
+    site.publish(archive.add(&Deb::new("bigd", "1.0").file("/usr/share/bigd/noise", &noise)));
+    site.refresh();
+    site.sh(
+        "mount -t tmpfs -o size=256k tmpfs /var/cache/apt/archives && mkdir /var/cache/apt/archives/partial",
+    )
+    .ok();
+    site.pass("bigd = '*'").only("failed", "disk-full");
+    assert_eq!(site.dpkg("bigd"), "un");
+    site.run(&["umount", "/var/cache/apt/archives"]).ok();
+    site.converge("bigd = '*'");
 }

@@ -55,6 +55,8 @@ pub(super) struct Work<'a> {
     pub given_up: BTreeMap<usize, Reason>,
     /// What apt and dpkg printed.
     pub output: String,
+    /// A run that was ended at its time limit, and after which we went on.
+    pub ended: Option<Reason>,
 }
 
 impl From<RunError> for Reason {
@@ -86,7 +88,8 @@ impl Packages {
         });
         let goals: Vec<Goal> = goals.iter().cloned().chain(holds).collect();
         let (given_up, output) = (BTreeMap::new(), String::new());
-        let mut work = Work { host: cx.host, hold_units: cx.hold_units, goals, given_up, output };
+        let mut work =
+            Work { host: cx.host, hold_units: cx.hold_units, goals, given_up, output, ended: None };
         let outcome = self.attempt(&mut work);
         let (before, general) = match outcome {
             Ok(before) => (before, None),
@@ -184,12 +187,16 @@ impl Packages {
             let why = work.given_up.get(&at).or(general).cloned();
             let why =
                 why.or_else(|| reason::of_package(goal.name.name(), &work.output)).or_else(|| told.clone());
-            let why = why.unwrap_or_else(|| Reason::Unexplained {
+            let why = why.or_else(|| work.ended.clone()).unwrap_or_else(|| Reason::Unexplained {
                 name: goal.name.to_string(),
                 complaint: reason::last_words(&work.output),
             });
-            let message = why.message();
-            if why.waits() { OutcomeResult::Waiting { message } } else { OutcomeResult::Failed { message } }
+            match why.waits() {
+                true => OutcomeResult::Waiting {
+                    message: format!("another package manager to end: {}", why.message()),
+                },
+                false => OutcomeResult::Failed { message: why.message() },
+            }
         };
         work.goals.iter().enumerate().map(one).collect()
     }

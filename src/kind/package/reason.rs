@@ -9,10 +9,10 @@ use super::status::Status;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// Someone else is at work.
-    #[error("{0}; it is waited for and left alone")]
+    #[error("{0}")]
     LockHeld(Holder),
     /// A lock was taken between our look and apt's.
-    #[error("another package manager took a lock; it is waited for and left alone ({complaint})")]
+    #[error("it took a lock ({complaint})")]
     LockTaken {
         /// apt's words.
         complaint: String,

@@ -9,8 +9,9 @@ use super::apt::{Allowed, CONFFILES, DPKG, Verb};
 use super::diff::suits;
 use super::offers::Offers;
 use super::reason::Reason;
+use super::spec::Wish;
 use super::status::{Status, Table};
-use super::{Packages, native};
+use super::{Packages, native, transaction};
 
 /// A package that dpkg left half-way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,15 @@ impl Packages {
         if !self.is_broken(work.host)? {
             return Ok(());
         }
-        self.run_held(work, "finishing an interrupted dpkg", configure())?;
+        match self.run_held(work, "finishing an interrupted dpkg", configure()) {
+            // A script that hangs: the version that is declared may do better. What dpkg had in hand when it was
+            // ended lies in its journal, with which apt refuses to begin; any writing run of dpkg clears it.
+            Err(reason @ Reason::TimedOut { .. }) => {
+                work.ended = Some(reason);
+                transaction::set_selections(work.host, "")?;
+            }
+            other => other?,
+        }
         let again = self.half_installed(work)?;
         if !again.is_empty() {
             self.transact(
@@ -60,7 +69,7 @@ impl Packages {
 
     /// The last rung, when apt itself asks for it.
     pub(super) fn fix_broken(&mut self, work: &mut Work<'_>) -> Result<(), Reason> {
-        let simulated = super::transaction::simulate(work.host, Verb::FixBroken, Allowed::default(), &[])?;
+        let simulated = transaction::simulate(work.host, Verb::FixBroken, Allowed::default(), &[])?;
         // With its safeguards closed apt refuses here what would remove or downgrade anything.
         if simulated.succeeded() {
             self.transact(work, "mending dependencies", Verb::FixBroken, Allowed::default(), &[])?;
@@ -91,7 +100,7 @@ impl Packages {
             if keeps && offers.has(&broken.name, &broken.version) {
                 return Some(format!("{}={}", broken.name, broken.version));
             }
-            let wish = wish.unwrap_or(&super::spec::Wish::Any);
+            let wish = wish.unwrap_or(&Wish::Any);
             let version = offers.choose(&broken.name, &broken.name, wish).ok()?;
             Some(format!("{}={version}", broken.name))
         };

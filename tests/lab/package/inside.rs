@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentd::host::Host;
 use agentd::host::accounts::SystemAccounts;
 use agentd::host::clock::SystemClock;
+use agentd::host::counters::{COUNTERS, Counts};
 use agentd::host::files::Root;
 use agentd::host::netfilter::FakeNetfilter;
 use agentd::host::program::SystemPrograms;
@@ -50,7 +52,10 @@ fn in_the_host() {
         clock: Arc::new(SystemClock),
     };
     let want = Want { specs: &specs, prune: &prune, only: None };
-    let mut kind = Packages::new(Settings { lock_tries: 3, ..Settings::default() });
+    let settings = Settings { lock_tries: 3, ..Settings::default() };
+    let seconds = std::env::var("TIME_LIMIT").ok().and_then(|text| text.parse().ok());
+    let time_limit = seconds.map_or(settings.time_limit, Duration::from_secs);
+    let mut kind = Packages::new(Settings { time_limit, ..settings });
     let observed = kind.observe(&host, &want).unwrap();
     let notes = observed.notes.clone();
     let differences = kind.diff(&want, &observed, &DiffCx { levels: &NoLevels });
@@ -99,7 +104,12 @@ fn in_the_host() {
     }
     let observed = kind.observe(&host, &want).unwrap();
     let residual = shown(&kind.diff(&want, &observed, &DiffCx { levels: &NoLevels }));
-    let report = json!({ "plan": plan, "outcomes": outcomes, "residual": residual, "notes": notes });
+    let before = COUNTERS.read();
+    kind.observe(&host, &want).unwrap();
+    let quiet = COUNTERS.read().since(before) == Counts::default();
+    let report = json!({
+        "plan": plan, "outcomes": outcomes, "residual": residual, "notes": notes, "quiet": quiet
+    });
     println!("\nreport: {report}");
 }
 

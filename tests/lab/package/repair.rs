@@ -125,17 +125,9 @@ fn an_agent_killed_in_the_middle_leaves_dpkg_alone_and_adopts_it_when_it_is_back
         });
         site.sh("touch /run/go-on").ok();
         site.wait_until("the second one is done", SOON, || {
-            site.read("/srv/driver/second").contains("report: ")
+            !site.run(&["systemctl", "is-active", "agent-2"]).success()
         });
-        let report = Report(
-            serde_json::from_str(
-                site.read("/srv/driver/second")
-                    .lines()
-                    .find_map(|line| line.strip_prefix("report: "))
-                    .unwrap(),
-            )
-            .unwrap(),
-        );
+        let report = Report::of_text(&site.read("/srv/driver/second"));
         report.converged();
         assert_eq!(site.dpkg("slowd"), "ii  1.0");
         let starts = site.sh("grep -c 'Setting up slowd' /var/log/agentd/apt.log").ok();
