@@ -7,7 +7,8 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat};
 
-use super::tree::{Collector, EntryKind, TreeCaps, TreeError};
+use super::collector::Collector;
+use super::tree::{EntryKind, TreeCaps, TreeError};
 
 /// An open folder; files are opened below it, component by component, through no link.
 pub(crate) struct Directory(OwnedFd);

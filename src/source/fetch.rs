@@ -121,13 +121,19 @@ impl Flow<'_> {
     fn update(self) -> Result<Fetched, Trouble> {
         let git_dir = self.locked.current();
         let before = disk::read_tip(&git_dir).ok().flatten();
-        let delivery = self.receive(&git_dir, None)?;
+        let delivery = match self.receive(&git_dir, None) {
+            Ok(delivery) => delivery,
+            Err(trouble) => return self.recover(trouble),
+        };
         if before == Some(delivery.tip) && delivery.files.is_empty() {
             return self.finish(&git_dir, delivery.tip, None);
         }
         if let Err(error) = self.accept(&git_dir, &delivery) {
             return match error.fault {
-                Fault::Corrupt => self.clone_anew(error.cause),
+                Fault::Corrupt => {
+                    self.meter.next_attempt();
+                    self.clone_anew(error.cause)
+                }
                 _ => Err(error),
             };
         }
@@ -135,6 +141,20 @@ impl Flow<'_> {
             return self.compact(&git_dir, delivery.tip);
         }
         self.finish(&git_dir, delivery.tip, None)
+    }
+
+    /// gix can't say whether a fetch failed for what the server sent or for what it met in our own store. So look.
+    fn recover(self, trouble: Trouble) -> Result<Fetched, Trouble> {
+        if !matches!(trouble.fault, Fault::Protocol | Fault::Corrupt) {
+            return Err(trouble);
+        }
+        match self.usable(Care::Thorough) {
+            Ok(()) => Err(trouble),
+            Err(why) => {
+                self.meter.next_attempt();
+                self.clone_anew(why)
+            }
+        }
     }
 
     /// Too many packs: a fresh clone takes the store's place, if it has all that is needed. If not, what we have is good.

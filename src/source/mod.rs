@@ -22,6 +22,7 @@
 //! wall-clock kill somewhat above [`Deadlines::total`].
 
 mod blame;
+mod collector;
 mod commit;
 mod credentials;
 mod directory;

@@ -16,7 +16,8 @@ use super::objects::{Objects, commit_id, object_id};
 use super::tree::{Tree, TreeCaps, TreeError};
 use super::{Caps, disk};
 
-/// An open store.
+/// An open store. A fetch that swaps in a fresh clone meanwhile may leave it without its files: if a read then says that an
+/// object is missing, open the store anew. If it says so again, fetch with [`super::Care::Thorough`].
 pub struct Store {
     objects: Objects,
     boundary: HashSet<ObjectId>,

@@ -469,4 +469,26 @@ mod tests {
         assert_eq!(serde_json::from_str::<RemoteUrl>(&json).unwrap(), url);
         assert!(serde_json::from_str::<RemoteUrl>("\"ext::sh -c id\"").is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_accepted_is_safe_as_an_argument(
+            text in "((https|ssh|file|ext|http)?(://|::|:)?)?[-a-z@:/.\\[\\]~%$;' \n\\\\0-9]{0,40}",
+        ) {
+            if let Ok(url) = RemoteUrl::parse(&text) {
+                assert!(!text.chars().any(|c| c.is_control() || c.is_whitespace()));
+                match url.place() {
+                    Place::Ssh(place) => {
+                        let user = place.user.as_deref().unwrap_or("x");
+                        for part in [place.host.as_str(), user, place.path.as_str()] {
+                            assert!(!part.is_empty() && !part.starts_with('-'), "{text:?}");
+                        }
+                        assert!(place.host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b)), "{text:?}");
+                    }
+                    Place::Https => assert!(!text[8..].split('/').next().unwrap().contains('@'), "{text:?}"),
+                    Place::Local(path) => assert!(path.is_absolute(), "{text:?}"),
+                }
+            }
+        }
+    }
 }

@@ -41,6 +41,18 @@ const HARMS: [Harm; 6] = [
     ("zeroed", |content| content.fill(0)),
 ];
 
+fn damage(path: &Path, harm: fn(&mut Vec<u8>)) {
+    let mut content = std::fs::read(path).unwrap();
+    harm(&mut content);
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::write(path, content).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    assert!(std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+}
+
 #[test]
 fn any_damaged_file_of_the_store_is_found_and_the_store_made_anew() {
     let forge = Forge::new();
@@ -57,10 +69,6 @@ fn any_damaged_file_of_the_store_is_found_and_the_store_made_anew() {
         poll(&forge.store(), &remote, Some(&last)).unwrap().tip
     };
     let pristine = forge.root().join("pristine");
-    let copy = |from: &Path, to: &Path| {
-        let _ = std::fs::remove_dir_all(to);
-        assert!(std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
-    };
     copy(&current, &pristine);
     let all = files(&current);
     assert!(all.len() >= 8, "{all:?}");
@@ -68,12 +76,7 @@ fn any_damaged_file_of_the_store_is_found_and_the_store_made_anew() {
     for path in &all {
         for (name, harm) in HARMS {
             copy(&pristine, &current);
-            let mut content = std::fs::read(path).unwrap();
-            harm(&mut content);
-            let mut permissions = std::fs::metadata(path).unwrap().permissions();
-            std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
-            std::fs::set_permissions(path, permissions).unwrap();
-            std::fs::write(path, content).unwrap();
+            damage(path, harm);
             let what = format!("{} {name}", path.display());
             let got = fetch(&forge.store(), &remote, Some(&last), Care::Thorough)
                 .unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -89,6 +92,45 @@ fn any_damaged_file_of_the_store_is_found_and_the_store_made_anew() {
         read_all(&forge.store(), &last).unwrap();
     }
     assert_eq!(cells, all.len() * HARMS.len());
+}
+
+#[test]
+fn a_quick_poll_of_a_damaged_store_ends_well_or_its_reader_is_told() {
+    let forge = Forge::new();
+    let server = Server::git(forge.root(), None);
+    let mut remote = remote(&server.url());
+    remote.ca_file = Some(server.ca_file());
+    let first = poll(&forge.store(), &remote, None).unwrap().tip;
+    forge.commit(&[("fleet.toml", "schema = 2\n")], "second");
+    let last = poll(&forge.store(), &remote, Some(&first)).unwrap().tip;
+    let (current, pristine) = (forge.store().join("current.git"), forge.root().join("pristine"));
+    copy(&current, &pristine);
+    for path in &files(&current) {
+        for (name, harm) in [HARMS[1], HARMS[4], HARMS[5]] {
+            let what = format!("{} {name}", path.display());
+            copy(&pristine, &current);
+            damage(path, harm);
+            let unchanged =
+                poll(&forge.store(), &remote, Some(&last)).unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert_eq!(unchanged.tip, last, "{what}");
+            if let Err(error) = read_all(&forge.store(), &last) {
+                assert!(matches!(error, TreeError::Store(_)), "{what}: {error}");
+                fetch(&forge.store(), &remote, Some(&last), Care::Thorough).unwrap();
+                read_all(&forge.store(), &last).unwrap();
+            }
+        }
+    }
+    let tip = forge.commit(&[("roles/new.toml", "x = 1\n")], "third");
+    for path in &files(&pristine) {
+        for (name, harm) in [HARMS[1], HARMS[4], HARMS[5]] {
+            let what = format!("{} {name}", path.display());
+            copy(&pristine, &current);
+            damage(&current.join(path.strip_prefix(&pristine).unwrap()), harm);
+            let moved = poll(&forge.store(), &remote, Some(&last)).unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert_eq!(moved.tip, tip, "{what}");
+            read_all(&forge.store(), &tip).unwrap_or_else(|error| panic!("{what}: {error}"));
+        }
+    }
 }
 
 #[test]
