@@ -16,7 +16,7 @@ use agentd::host::clock::SystemClock;
 use agentd::host::files::Root;
 use agentd::host::netfilter::FakeNetfilter;
 use agentd::host::program::{FakePrograms, Finished};
-use agentd::host::units::{Scheduled, SystemUnits, TransientJob, UnitAction, UnitName, Units};
+use agentd::host::units::{Scheduled, SystemUnits, TransientJob, UnitAction, UnitError, UnitName, Units};
 use agentd::kind::Specs;
 use agentd::kind::service::{Spec, Wish};
 use agentd::model::{ResourceId, ResourceStatus, Verdict};
@@ -126,6 +126,13 @@ fn units_outlive_a_restarted_bus_and_a_reexecuted_systemd() {
     assert_eq!(ask(), "active");
     units.act(UnitAction::Stop, &cron).unwrap();
     assert_eq!(is(&host, "is-active", "cron.service"), "inactive");
+    host.run(&["systemctl", "stop", "dbus.socket", "dbus.service"]).ok();
+    let away = units.status(std::slice::from_ref(&cron)).unwrap_err();
+    assert!(matches!(away, UnitError::Unreachable { .. }), "{away:?}");
+    host.run(&["systemctl", "start", "dbus.socket", "dbus.service"]).ok();
+    host.wait_until("systemd is on the bus again", SOON, || {
+        units.status(std::slice::from_ref(&cron)).is_ok()
+    });
 }
 
 #[test]

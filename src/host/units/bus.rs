@@ -13,7 +13,7 @@ use futures_core::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use zbus::{Connection, DynamicType, Message, MessageStream, OwnedVariant, Type, fdo};
 
 use super::types::UnitError;
@@ -109,21 +109,22 @@ impl Bus {
         Bus { socket: socket.as_ref().to_owned(), live: None }
     }
 
-    /// Does `work` over a live connection. If the other end is gone it is done once more, over a new one: work
-    /// must be safe to repeat.
+    /// Does `work` over a live connection. If one that was alive is gone, the work is done once more over a new one
+    /// (it must be safe to repeat), and the bus gets the time of a restart to come back.
     pub(super) fn run<T>(&mut self, work: impl AsyncFn(Peer) -> Result<T, BusError>) -> Result<T, BusError> {
+        let was_alive = self.live.is_some();
         let mut attempt = 0;
         loop {
             attempt += 1;
             match self.attempt(&work) {
                 Err(BusError::Gone(message)) => {
-                    let was_live = self.live.take();
-                    let Some((runtime, _)) = was_live.filter(|_| attempt < PATIENCE) else {
+                    self.live = None;
+                    if !was_alive || attempt == PATIENCE {
                         return Err(BusError::Gone(message));
-                    };
+                    }
                     // The first time it was most likely our connection that had grown old.
                     if attempt > 1 {
-                        runtime.block_on(sleep(PAUSE));
+                        std::thread::sleep(PAUSE);
                     }
                 }
                 done => return done,

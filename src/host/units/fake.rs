@@ -138,11 +138,7 @@ impl Units for FakeUnits {
                 String::new()
             }
         };
-        Ok(UnitDetails {
-            service_type,
-            remain_after_exit: unit.is_set("RemainAfterExit"),
-            refuses_manual_start: unit.is_set("RefuseManualStart"),
-        })
+        Ok(UnitDetails { service_type, remain_after_exit: unit.is_set("RemainAfterExit") })
     }
 
     fn act(&self, action: UnitAction, name: &UnitName) -> Result<(), UnitError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zbus::{Message, OwnedObjectPath};
+use zbus::{AsyncDrop, Message, MessageStream, OwnedObjectPath};
 
 use super::bus::{BusError, CALL_LIMIT, MANAGER, MANAGER_PATH, Peer, UNIT, answer, next_within, object_of};
 use super::name::UnitName;
@@ -94,22 +94,31 @@ pub(super) async fn queue(
     let mut removed = peer.signals("JobRemoved").await?;
     let reply = peer.message(MANAGER_PATH, MANAGER, method, body, CALL_LIMIT).await?;
     let job: OwnedObjectPath = answer(&reply)?;
-    let waiting = async {
-        loop {
-            match next_within(&mut removed, LOOK).await? {
-                Some(signal) => {
-                    if let Some(result) = end_of(&job, &reply, &signal) {
-                        return Ok(Ended::Said(result));
-                    }
-                }
-                None if !is_queued(peer, &job).await? => return Ok(Ended::Unseen),
-                None => {}
-            }
-        }
-    };
-    match tokio::time::timeout(limit, waiting).await {
+    let ended = match tokio::time::timeout(limit, end(peer, &job, &reply, &mut removed)).await {
         Ok(ended) => ended,
         Err(_) => Ok(Ended::Late),
+    };
+    // Now, not when the runtime next runs: nobody reads between calls.
+    let _ = tokio::time::timeout(CALL_LIMIT, removed.async_drop()).await;
+    ended
+}
+
+async fn end(
+    peer: &Peer,
+    job: &OwnedObjectPath,
+    reply: &Message,
+    removed: &mut MessageStream,
+) -> Result<Ended, BusError> {
+    loop {
+        match next_within(removed, LOOK).await? {
+            Some(signal) => {
+                if let Some(result) = end_of(job, reply, &signal) {
+                    return Ok(Ended::Said(result));
+                }
+            }
+            None if !is_queued(peer, job).await? => return Ok(Ended::Unseen),
+            None => {}
+        }
     }
 }
 

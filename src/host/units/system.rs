@@ -126,7 +126,13 @@ impl Inner {
         for (unit, answer) in asked.into_iter().filter(|(_, answer)| !answer.need_daemon_reload) {
             files.remember(&unit, &answer.state, answer.files, now);
         }
-        bus.run(async |peer| add_results(&peer, statuses.clone()).await)
+        let results = bus.run(async |peer| results_of(&peer, &statuses).await)?;
+        for status in &mut statuses {
+            if let Some(result) = results.get(&status.name) {
+                status.result.clone_from(result);
+            }
+        }
+        Ok(statuses)
     }
 }
 
@@ -233,23 +239,22 @@ async fn states_of(peer: &Peer, units: &[UnitStatus]) -> Result<HashMap<UnitName
     Ok(states)
 }
 
-/// Adds why it ended to what failed or is about to be restarted; what runs or rests has ended well.
-async fn add_results(peer: &Peer, mut statuses: Vec<UnitStatus>) -> Result<Vec<UnitStatus>, BusError> {
-    for status in &mut statuses {
+/// Why it ended, of what failed or is about to be restarted; what runs or rests has ended well.
+async fn results_of(peer: &Peer, statuses: &[UnitStatus]) -> Result<HashMap<UnitName, String>, BusError> {
+    let mut results = HashMap::new();
+    for status in statuses {
         let ended_badly = status.active == "failed" || status.sub.starts_with("auto-restart");
         if let (true, Some(interface)) = (ended_badly, interface_of(status.name.kind())) {
-            status.result = peer.property(&object_of(status.name.as_str()), interface, "Result").await?;
+            let result = peer.property(&object_of(status.name.as_str()), interface, "Result").await?;
+            results.insert(status.name.clone(), result);
         }
     }
-    Ok(statuses)
+    Ok(results)
 }
 
 async fn details(peer: &Peer, unit: &UnitName) -> Result<UnitDetails, BusError> {
     let object = object_of(unit.as_str());
-    let mut details = UnitDetails {
-        refuses_manual_start: peer.property(&object, UNIT, "RefuseManualStart").await?,
-        ..UnitDetails::default()
-    };
+    let mut details = UnitDetails::default();
     if unit.kind() == UnitKind::Service {
         let interface = "org.freedesktop.systemd1.Service";
         details.service_type = peer.property(&object, interface, "Type").await?;

@@ -37,8 +37,6 @@ pub struct UnitDetails {
     pub service_type: String,
     /// Whether a service counts as active when its processes have ended.
     pub remain_after_exit: bool,
-    /// Whether it may only be started by another unit.
-    pub refuses_manual_start: bool,
 }
 
 /// What can be asked of a unit.
