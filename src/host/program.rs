@@ -126,8 +126,8 @@ pub enum ProgramError {
 pub enum Files {
     /// As any other program.
     All,
-    /// Programs, libraries and the tables of names they read (`/etc/protocols` and the like); enforced by the
-    /// kernel (Landlock), or the work is not begun. For input that is not to be trusted yet.
+    /// Programs, libraries and the tables of names they read (`/etc/protocols` and the like). There are no others
+    /// in their root. For input that is not to be trusted yet.
     Libraries,
 }
 
