@@ -6,7 +6,7 @@ use crate::kind::Desired;
 use crate::model::{ResourceStatus, Trigger};
 use crate::reconcile::PassReport;
 use crate::reconcile::report::Seen;
-use crate::status::PassSummary;
+use crate::status::{PassSummary, ResourceLine};
 
 /// Marks a correction or a change that was applied: `journalctl MESSAGE_ID=…` finds them all. Made once by
 /// `systemd-id128 new`; never changed.
@@ -16,13 +16,17 @@ pub const CHANGED: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f201";
 pub const DIFFERS: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f202";
 
 /// Tells of a pass. A quiet one is told only if someone asked for it or the declaration moved.
-pub fn pass(report: &PassReport, summary: &PassSummary, desired: Option<&Desired>) {
+/// What was told already and stays as it was is not told again.
+pub fn pass(report: &PassReport, summary: &PassSummary, desired: Option<&Desired>, before: &[ResourceLine]) {
     let revision = desired.and_then(|desired| desired.revision.as_ref());
     let commit = revision.map_or("none", |revision| revision.commit.short());
     let author = revision.map_or("none", |revision| revision.author.as_str());
     let pass = summary.id;
     for seen in &report.findings {
-        change(seen, pass, commit, author);
+        let was_told = before.iter().any(|line| line.resource == seen.resource && line.status == seen.status);
+        if !was_told || seen.tried {
+            change(seen, pass, commit, author);
+        }
     }
     for (kind, why) in &report.blind {
         warn!(pass, revision = commit, kind = kind.as_str(), "{kind} resources can't be read: {why}");
@@ -32,7 +36,7 @@ pub fn pass(report: &PassReport, summary: &PassSummary, desired: Option<&Desired
     }
     let loud =
         summary.triggers.iter().any(|trigger| *trigger != Trigger::Watch && *trigger != Trigger::Interval);
-    if summary.differed > 0 || loud {
+    if report.findings.iter().any(|seen| seen.tried) || loud {
         let triggers: Vec<String> = summary.triggers.iter().map(ToString::to_string).collect();
         info!(
             pass,

@@ -117,6 +117,8 @@ pub(super) struct Daemon {
     pub(super) view: View,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) last_pass: Option<crate::status::PassSummary>,
+    /// What is tried again when the time for it comes.
+    pub(super) retry: Scope,
     pub(super) passing: bool,
     pub(super) pending: Option<PassRequest>,
     pub(super) syncs: Vec<Sync>,
@@ -207,6 +209,7 @@ impl Daemon {
             view,
             snapshot: None,
             last_pass: None,
+            retry: Scope::nothing(),
             passing: false,
             pending: None,
             syncs: Vec::new(),
@@ -295,12 +298,16 @@ impl Daemon {
     }
 
     pub(super) fn want_pass(&mut self, scope: Scope, trigger: Trigger) {
+        self.want(PassRequest { scope, triggers: BTreeSet::from([trigger]) });
+    }
+
+    fn want(&mut self, request: PassRequest) {
         match &mut self.pending {
             Some(pending) => {
-                pending.scope.merge(scope);
-                pending.triggers.insert(trigger);
+                pending.scope.merge(request.scope);
+                pending.triggers.extend(request.triggers);
             }
-            None => self.pending = Some(PassRequest { scope, triggers: BTreeSet::from([trigger]) }),
+            None => self.pending = Some(request),
         }
         self.start_pass();
     }
@@ -341,12 +348,15 @@ impl Daemon {
         let Ok(done) = done else { return Flow::Stop };
         if let Some(done) = done {
             let PassDone { report, summary, view } = *done;
-            journal::pass(&report, &summary, view.desired.as_deref());
-            self.timers.retry = report
-                .next_due
-                .map(|due| now_plus(due.saturating_sub(self.clock.since_boot()) + Duration::from_millis(50)));
+            journal::pass(&report, &summary, view.desired.as_deref(), &self.view.lines);
+            if let Some((due, scope)) = &report.retry {
+                let wait = due.saturating_sub(self.clock.since_boot()) + Duration::from_millis(50);
+                self.timers.retry = Some(now_plus(wait));
+                self.retry = scope.clone();
+            }
             self.view = view;
             let requested = summary.triggers.contains(&Trigger::Request);
+            let triggers = summary.triggers.iter().copied().collect();
             self.last_pass = Some(summary);
             self.manager.ready();
             self.refresh();
@@ -354,7 +364,8 @@ impl Daemon {
                 self.finish_syncs(&report);
             }
             if report.again {
-                self.want_pass(Scope::Full, Trigger::Watch);
+                // What waited can go on now: for the same reasons.
+                self.want(PassRequest { scope: Scope::Full, triggers });
             }
         }
         self.start_pass();
@@ -367,7 +378,8 @@ impl Daemon {
             self.want_pass(Scope::Full, Trigger::Interval);
         }
         if Timers::take_due(&mut self.timers.retry, at) {
-            self.want_pass(Scope::Full, Trigger::Interval);
+            let scope = std::mem::replace(&mut self.retry, Scope::nothing());
+            self.want_pass(scope, Trigger::Interval);
         }
         if Timers::take_due(&mut self.timers.fetch, at) {
             self.fetch();

@@ -119,7 +119,7 @@ impl Keep {
                 Stage::Copied { trial }
             }
             Some(_) | None => {
-                let apart = !self.same_file_system(folder.own_stat().map_err(keep)?.identity.device);
+                let apart = !self.is_on_mount_of(folder).map_err(keep)?;
                 let beside = apart.then(|| Folder::displaced_name(&name).to_string_lossy().into_owned());
                 let new = new.map(|stat| (stat.identity.device, stat.identity.inode));
                 Stage::Moved { new, beside: beside.filter(|_| before.is_some()), trial }

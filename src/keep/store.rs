@@ -18,7 +18,7 @@ pub(super) const COPY_LIMIT: u64 = 1 << 30;
 pub struct Keep {
     pub(super) folder: Folder,
     pub(super) limits: Limits,
-    device: u64,
+    mount: u64,
 }
 
 impl Keep {
@@ -32,7 +32,8 @@ impl Keep {
             let attributes = Attributes { uid: stat.uid, gid: stat.gid, mode: 0o700 };
             folder.set_attributes(OsStr::new("."), attributes).map_err(store("shut the folder"))?;
         }
-        Ok(Keep { folder, limits, device: stat.identity.device })
+        let mount = folder.mount().map_err(store("open"))?;
+        Ok(Keep { folder, limits, mount })
     }
 
     /// Everything that is kept, newest first. Notes that cannot be read are left out; [`Keep::recover`] tells
@@ -106,9 +107,9 @@ impl Keep {
         &self.folder
     }
 
-    /// Whether an inode of this device can be moved into the store by a rename.
-    pub(super) fn same_file_system(&self, device: u64) -> bool {
-        self.device == device
+    /// Whether what lies in a folder can be moved into the store by a rename.
+    pub(super) fn is_on_mount_of(&self, folder: &Folder) -> Result<bool, FilesError> {
+        Ok(self.mount == folder.mount()?)
     }
 
     /// Writes or replaces a note, durably.

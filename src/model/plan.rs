@@ -91,7 +91,7 @@ pub enum Held {
     Waiting(String),
     /// It is not well, and nothing the agent may do would help: a person or its own restart must.
     Failing(String),
-    /// Changed too often lately: the next attempt is due later.
+    /// Changed lately: why, and when the next attempt is due.
     BackOff(String),
     /// More would be removed than the limit allows; a person must approve.
     RemovalLimit(String),
@@ -104,7 +104,7 @@ impl fmt::Display for Held {
             Held::Suspended(reason) => write!(f, "suspended: {reason}"),
             Held::Waiting(what) => write!(f, "waiting for {what}"),
             Held::Failing(why) => f.write_str(why),
-            Held::BackOff(when) => write!(f, "changed too often: next attempt {when}"),
+            Held::BackOff(why) => f.write_str(why),
             Held::RemovalLimit(why) => write!(f, "held for approval: {why}"),
         }
     }

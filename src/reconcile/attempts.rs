@@ -18,11 +18,22 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug, Default)]
 pub struct Attempts(BTreeMap<ResourceId, Attempt>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Attempt {
     count: u32,
     last: Duration,
-    unsuccessful: bool,
+    outcome: Outcome,
+}
+
+/// How the last attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Well, as far as is known.
+    Fine,
+    /// It was done without complaint, and the resource differed right after.
+    InVain,
+    /// It failed, and how.
+    Failed(String),
 }
 
 impl Attempts {
@@ -33,24 +44,24 @@ impl Attempts {
         (due > now).then_some(due)
     }
 
-    /// Whether the last attempt succeeded without complaint and yet the resource differed right after.
-    pub fn unsuccessful(&self, resource: &ResourceId) -> bool {
-        self.0.get(resource).is_some_and(|attempt| attempt.unsuccessful)
+    /// How the last attempt ended; none if there was none lately.
+    pub fn outcome(&self, resource: &ResourceId) -> Option<&Outcome> {
+        self.0.get(resource).map(|attempt| &attempt.outcome)
     }
 
     /// An attempt was made.
     pub fn made(&mut self, resource: &ResourceId, now: Duration) {
         let attempt =
-            self.0.entry(resource.clone()).or_insert(Attempt { count: 0, last: now, unsuccessful: false });
+            self.0.entry(resource.clone()).or_insert(Attempt { count: 0, last: now, outcome: Outcome::Fine });
         attempt.count = attempt.count.saturating_add(1);
         attempt.last = now;
-        attempt.unsuccessful = false;
+        attempt.outcome = Outcome::Fine;
     }
 
-    /// The last attempt left it different.
-    pub fn in_vain(&mut self, resource: &ResourceId) {
+    /// How the last attempt ended.
+    pub fn ended(&mut self, resource: &ResourceId, outcome: Outcome) {
         if let Some(attempt) = self.0.get_mut(resource) {
-            attempt.unsuccessful = true;
+            attempt.outcome = outcome;
         }
     }
 
@@ -72,7 +83,7 @@ impl Attempts {
 
 impl Attempt {
     /// A first correction is followed at once by a second look only after [`FIRST_WAIT`].
-    fn wait(self) -> Duration {
+    fn wait(&self) -> Duration {
         let factor = FACTOR.saturating_pow(self.count.saturating_sub(1));
         FIRST_WAIT.saturating_mul(factor).min(LONGEST_WAIT)
     }

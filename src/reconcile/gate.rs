@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::attempts::Attempts;
+use super::attempts::{Attempts, Outcome};
 use super::lane::Finding;
 use crate::kind::Policy;
 use crate::model::plan::Held;
@@ -67,17 +67,27 @@ impl Gate<'_> {
             Patience::Impatient => None,
         };
         match due {
-            Some(due) => {
-                Judgement::Held(Held::BackOff(format!("in {} s", (due - self.now).as_secs().max(1))))
-            }
+            Some(due) => Judgement::Held(self.back_off(&finding.resource, due)),
             None => Judgement::Go,
+        }
+    }
+
+    /// Why it has to wait, and until when: a failure stays told until it is tried again.
+    fn back_off(&self, resource: &ResourceId, due: Duration) -> Held {
+        let next = format!("next attempt in {} s", (due - self.now).as_secs().max(1));
+        match self.attempts.outcome(resource) {
+            Some(Outcome::Failed(message)) => Held::Failing(format!("{message} ({next})")),
+            Some(Outcome::InVain) => Held::BackOff(format!("it did not stay as it was set ({next})")),
+            Some(Outcome::Fine) | None => {
+                Held::BackOff(format!("it was changed again shortly before ({next})"))
+            }
         }
     }
 }
 
 /// Why something differs: the declaration moved, the host moved, or we moved it and it will not stay.
 pub fn verdict(finding: &Finding, attempts: &Attempts) -> Verdict {
-    if attempts.unsuccessful(&finding.resource) {
+    if attempts.outcome(&finding.resource) == Some(&Outcome::InVain) {
         return Verdict::NotConverging;
     }
     match (finding.remembered.converged, finding.spec) {

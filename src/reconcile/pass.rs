@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::attempts;
 use super::engine::Engine;
 use super::gate::{self, Gate, Judgement, Patience};
 use super::lane::{self, Finding};
@@ -120,12 +121,20 @@ pub fn pass(engine: &mut Engine, world: &World<'_>, order: &Order, memory: &mut 
         });
         report.record_fault = done.err().map(|fault| fault.to_string());
     }
-    report.next_due = cases.iter().filter_map(|case| engine.due(&case.finding.resource, started)).min();
+    report.retry = retry(engine, &cases, started);
     report.findings = cases.into_iter().map(Case::into_seen).collect();
     engine.lanes.iter_mut().for_each(|lane| lane.rest());
     report.work = COUNTERS.read().since(work);
     report.duration = world.host.clock.since_boot().saturating_sub(started);
     report
+}
+
+/// When something that is not right is due for another attempt, and what.
+fn retry(engine: &Engine, cases: &[Case], now: Duration) -> Option<(Duration, Scope)> {
+    let wrong = cases.iter().filter(|case| case.took.is_none()).map(|case| &case.finding.resource);
+    let due: Vec<_> = wrong.filter_map(|id| Some((engine.due(id, now)?, id))).collect();
+    let first = due.iter().map(|(at, _)| *at).min()?;
+    Some((first, Scope::of(due.into_iter().map(|(_, id)| id.clone()))))
 }
 
 /// Observes and compares lane by lane, and judges each finding at once: what a later kind reacts to is only
@@ -266,9 +275,14 @@ fn apply(
             for one in applied {
                 let id = ResourceId::new(kind, one.key);
                 let (result, note) = one.result.into_noted();
-                if result == OutcomeResult::Done && !one.settles.is_empty() {
+                // A start that came before the last of its inputs has not seen them: it settles nothing.
+                let saw_all = engine.inputs.of(&id).all(|input| is_complete(cases, input));
+                if result == OutcomeResult::Done && !one.settles.is_empty() && saw_all {
                     // If this is not remembered, the reaction happens once more: harmless, and told.
                     memory.see(&engine.inputs.settled(&id, &one.settles, memory))?;
+                }
+                if let OutcomeResult::Failed { message } = &result {
+                    engine.attempts.ended(&id, attempts::Outcome::Failed(message.clone()));
                 }
                 if let Some(case) = index.get(&id).map(|at| &mut cases[*at])
                     && !case.has_stopped()
@@ -330,7 +344,7 @@ fn verify(
                 (Some(OutcomeResult::Done), Some(left)) => {
                     case.verdict = Verdict::NotConverging;
                     case.finding.fields.clone_from(&left.fields);
-                    engine.attempts.in_vain(&case.finding.resource);
+                    engine.attempts.ended(&case.finding.resource, attempts::Outcome::InVain);
                 }
                 // It waited for something that is there now.
                 (None, left) if left.is_none_or(|left| left.waiting.is_none()) => report.again = true,
@@ -478,9 +492,8 @@ impl Case {
                 ResourceStatus::Waiting
             }
             (None, Some(Held::Suspended(_))) => ResourceStatus::Suspended,
-            (None, Some(Held::Failing(_) | Held::BackOff(_))) if self.finding.failing.is_some() => {
-                ResourceStatus::Failed
-            }
+            (None, Some(Held::Failing(_))) => ResourceStatus::Failed,
+            (None, Some(Held::BackOff(_))) if self.finding.failing.is_some() => ResourceStatus::Failed,
             (None, _) => match self.verdict {
                 Verdict::Drifted => ResourceStatus::Drifted,
                 Verdict::Behind => ResourceStatus::Behind,
@@ -504,6 +517,7 @@ impl Case {
             verdict: self.verdict,
             action: self.action(),
             message: self.message(),
+            tried: self.result.is_some(),
             took: self.took,
             drift: self.number,
             fields: self.finding.fields,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::scope::Scope;
 use crate::host::counters::Counts;
 use crate::model::{FieldDiff, Key, KindName, Outcome, Place, Plan, ResourceId, ResourceStatus, Verdict};
 
@@ -28,8 +29,8 @@ pub struct PassReport {
     pub work: Counts,
     /// Something that waited can go on now: pass again at once.
     pub again: bool,
-    /// When the next held attempt is due, on the boot-time clock.
-    pub next_due: Option<Duration>,
+    /// When the next attempt on something that is not right is due, on the boot-time clock, and on what.
+    pub retry: Option<(Duration, Scope)>,
     /// The record could not be written: why, and what to do. Nothing was changed then.
     pub record_fault: Option<String>,
 }
@@ -49,6 +50,8 @@ pub struct Seen {
     pub action: String,
     /// What to tell a person.
     pub message: Option<String>,
+    /// Whether something was done, or tried, about it in this pass.
+    pub tried: bool,
     /// Where it is declared.
     pub declared: Option<Place>,
     /// From the start of the pass until it was verified.

@@ -8,7 +8,7 @@ use crate::harness::{Forge, Host, Lab, Suite};
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A small fleet of one class that has every kind in it.
-fn fleet(port: u16) -> Vec<(&'static str, String)> {
+pub fn fleet(port: u16) -> Vec<(&'static str, String)> {
     vec![
         ("fleet.toml", "schema = 1\n".to_owned()),
         (

@@ -39,6 +39,13 @@ impl Folder {
         Ok((identity.device, identity.inode))
     }
 
+    /// Which mount the folder is reached through. Nothing can be renamed from one mount to another, be they of the
+    /// same file system: systemd makes a unit's state folder a mount of its own when it confines the unit.
+    pub fn mount(&self) -> Result<u64, FilesError> {
+        let raw = rustix::fs::statx(&self.handle, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
+        raw.map(|raw| raw.stx_mnt_id).map_err(|errno| FilesError::system("look at", &self.path, errno))
+    }
+
     /// What the file system says of the folder itself.
     pub fn own_stat(&self) -> Result<Stat, FilesError> {
         let raw = rustix::fs::statx(&self.handle, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS);
