@@ -3,7 +3,7 @@
 use super::path;
 use super::spec::{Mode, Ownership, Spec};
 use crate::kind::fields::At;
-use crate::kind::{Fields, ParseCx, Specs};
+use crate::kind::{Declared, Fields, ParseCx, Specs};
 use crate::model::{Content, Key, Located, Place, Value};
 
 const WHAT: &str = "a file";
@@ -31,9 +31,12 @@ pub(super) fn parse(table: &Located, cx: &mut ParseCx<'_>) -> Specs<Spec> {
         }
         let Some(mut fields) = Fields::of(WHAT, &entry.value, cx) else { continue };
         let spec = spec(&entry.value, &mut fields, cx);
-        let declared = spec.map(|spec| cx.declared(spec, &entry.value, &mut fields));
+        // Also of a file with a fault: what every resource may say of itself is not unknown because of it.
+        let Declared { spec: (), provenance, drift, prune, guard } =
+            cx.declared((), &entry.value, &mut fields);
         fields.finish(cx);
-        let Some(declared) = declared else { continue };
+        let Some(spec) = spec else { continue };
+        let declared = Declared { spec, provenance, drift, prune, guard };
         match path::folly(path, &declared.spec) {
             Ok(()) => {
                 specs.insert(Key::from(path.as_str()), declared);
