@@ -14,7 +14,8 @@ use rustix::fs::{Mode, OFlags, openat};
 use crate::host::counters::COUNTERS;
 use crate::host::files::{FilesError, Folder, Identity, Root};
 
-use super::status::{ParseFault, Reader, Table};
+use super::reader::{ParseFault, Reader};
+use super::status::Table;
 
 /// dpkg's folder, below the root.
 pub const FOLDER: &str = "var/lib/dpkg";

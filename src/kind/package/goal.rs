@@ -199,7 +199,7 @@ fn is_held(table: &Table, package: &str, native: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::apt::simulated;
-    use super::super::status::table;
+    use super::super::reader::table;
     use super::*;
     use crate::model::{Place, Provenance};
 

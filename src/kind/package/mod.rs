@@ -24,6 +24,7 @@ mod install;
 pub mod lock;
 pub mod name;
 pub mod offers;
+pub mod reader;
 pub mod reason;
 mod repair;
 pub mod spec;

@@ -2,8 +2,9 @@
 
 use super::diff::{State, difference, find, pruned};
 use super::name::PackageName;
+use super::reader::table;
 use super::spec::{self, Spec, Wish};
-use super::status::{Status, table};
+use super::status::Status;
 use crate::kind::parse::MaterialFault;
 use crate::kind::{Materials, ParseCx, PruneDefaults, Specs};
 use crate::model::located::Entry;

@@ -134,3 +134,20 @@ fn an_agent_killed_in_the_middle_leaves_dpkg_alone_and_adopts_it_when_it_is_back
         assert_eq!(starts.trim(), "1", "installed once");
     }
 }
+
+#[test]
+fn a_package_put_in_by_hand_without_its_dependencies_is_completed() {
+    for suite in Suite::ALL {
+        let lab = Lab::new();
+        let site = Site::boot(&lab, suite);
+        let _archive = shop(&lab, &site);
+        site.refresh();
+        site.run(&["dpkg", "--install", "/srv/apt/shop/shopd_1.0_all.deb"]).fails();
+        assert_eq!(site.dpkg("shopd"), "iU  1.0");
+        // Nobody declared it, and apt refuses everything else until it is mended.
+        site.pass("shop-extra = '*'").converged();
+        assert_eq!((site.dpkg("shopd"), site.dpkg("shop-data")), ("ii  1.0".into(), "ii  1.5".into()));
+        site.run(&["dpkg", "--install", "/srv/apt/shop/shopd_1.1_all.deb"]).ok();
+        site.converge("shopd = '1.0'");
+    }
+}
