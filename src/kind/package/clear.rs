@@ -101,7 +101,7 @@ impl Packages {
         if words.is_empty() && verb != Verb::FixBroken {
             return Ok(());
         }
-        self.run_held(work, what, transaction::apt_get(verb, allowed, words))
+        self.run_held(work, what, transaction::apt_get(work.host, verb, allowed, words))
     }
 
     /// Runs a program that changes packages, with the declared units held back.

@@ -22,7 +22,8 @@ pub struct Offers(BTreeMap<String, Offer>);
 impl Offers {
     /// Asks for packages by name and architecture (`nginx:amd64`), in one run.
     pub fn ask(host: &Host, names: &[String], native: &str) -> Result<Offers, RunError> {
-        let mut args = vec!["policy".to_owned(), "--".to_owned()];
+        let mut args = transaction::cache_options(host);
+        args.extend(["policy", "--"].map(str::to_owned));
         args.extend(names.iter().cloned());
         let done = transaction::ask(host, APT_CACHE, args)?;
         let offers = policy(&String::from_utf8_lossy(&done.stdout)).into_iter();

@@ -147,7 +147,23 @@ fn a_package_put_in_by_hand_without_its_dependencies_is_completed() {
         // Nobody declared it, and apt refuses everything else until it is mended.
         site.pass("shop-extra = '*'").converged();
         assert_eq!((site.dpkg("shopd"), site.dpkg("shop-data")), ("ii  1.0".into(), "ii  1.5".into()));
-        site.run(&["dpkg", "--install", "/srv/apt/shop/shopd_1.1_all.deb"]).ok();
+    }
+}
+
+/// apt believes its cache if dpkg's database has the same size and is of the same second.
+#[test]
+fn a_version_changed_by_hand_in_the_second_of_an_apt_run_is_seen() {
+    for suite in Suite::ALL {
+        let lab = Lab::new();
+        let site = Site::boot(&lab, suite);
+        let _archive = shop(&lab, &site);
         site.converge("shopd = '1.0'");
+        let by_hand = "apt-cache policy shopd >/dev/null\n\
+                       dpkg --install /srv/apt/shop/shopd_1.1_all.deb\n\
+                       touch -r /var/cache/apt/pkgcache.bin /root/second\n\
+                       touch -d @$(stat -c %Y /root/second) /var/lib/dpkg/status /var/cache/apt/pkgcache.bin\n";
+        site.sh(by_hand).ok();
+        site.converge("shopd = '1.0'");
+        assert_eq!(site.dpkg("shopd"), "ii  1.0");
     }
 }
