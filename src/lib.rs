@@ -5,6 +5,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod declaration;
+pub mod guard;
 pub mod host;
 pub mod keep;
 pub mod kind;

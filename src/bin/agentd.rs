@@ -55,7 +55,9 @@ fn main() -> ExitCode {
 fn run(config: PathBuf, state: PathBuf, socket: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
     start_logging();
     let load = Box::new(move || daemon::setup(&config));
-    daemon::run(daemon::this_host()?, daemon::kinds(), Place { state, socket, load })?;
+    let window = std::sync::Arc::default();
+    let kinds = daemon::kinds(&window);
+    daemon::run(daemon::this_host()?, kinds, Place { state, socket, load, window })?;
     Ok(())
 }
 

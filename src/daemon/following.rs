@@ -28,6 +28,7 @@ impl Daemon {
     pub(super) fn fetch(&mut self) {
         let Some(follow) = &self.follow else { return };
         self.timers.fetch = None;
+        self.fetch_begun = Some(self.clock.since_boot());
         let request = worker::fetch::Request {
             store: self.place.state.join("source"),
             remote: follow.remote.clone(),
@@ -52,6 +53,7 @@ impl Daemon {
                 let new = in_force.as_ref() != Some(&fetched.tip);
                 let progress = Progress::Fetched { commit: fetched.tip, new };
                 self.tell_syncs(&progress);
+                self.prove();
                 match next {
                     Next::Stay => self.syncs_may_pass(None),
                     Next::Compile(commit) => self.compile(commit),
@@ -70,7 +72,7 @@ impl Daemon {
             follow.failed(message.clone(), at);
             self.syncs_may_pass(Some(message));
         }
-        self.timers.fetch = self.follow.as_ref().map(|follow| now_plus(follow.wait()));
+        self.timers.fetch = self.follow.as_ref().map(|follow| now_plus(self.wait_for_proof(follow.wait())));
         memory::give_back();
         self.refresh();
     }

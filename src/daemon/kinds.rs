@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::guard::firewall::Window;
 use crate::host::Host;
 use crate::host::accounts::SystemAccounts;
 use crate::host::clock::SystemClock;
@@ -16,10 +17,11 @@ use crate::kind::service::Services;
 use crate::reconcile::Engine;
 use crate::reconcile::lane::Lane;
 
-/// All kinds of a Debian host, in the order in which a pass observes them.
-pub fn kinds() -> Engine {
+/// All kinds of a Debian host, in the order in which a pass observes them. A new firewall must be confirmed within
+/// `window`.
+pub fn kinds(window: &Arc<Window>) -> Engine {
     Engine::new(vec![
-        Box::new(Lane::new(Firewall::default())),
+        Box::new(Lane::new(Firewall::guarded(Arc::clone(window)))),
         Box::new(Lane::new(Packages::default())),
         Box::new(Lane::new(Files::default())),
         Box::new(Lane::new(Services)),

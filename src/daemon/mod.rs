@@ -9,6 +9,7 @@ mod clients;
 mod events;
 mod follow;
 mod following;
+mod guarding;
 mod journal;
 mod kinds;
 mod run;

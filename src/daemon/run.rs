@@ -23,6 +23,7 @@ use super::shop::Shop;
 use super::timers::Timers;
 use super::workshop::{OpenError, PassDone, PassRequest, View, Workshop};
 use crate::control::{self, Access, Agent, Asked};
+use crate::guard::firewall::Window;
 use crate::host::Host;
 use crate::host::clock::{Clock, SystemClock};
 use crate::host::files::Root;
@@ -40,6 +41,8 @@ pub struct Place {
     pub state: PathBuf,
     /// The control socket.
     pub socket: PathBuf,
+    /// How long a new firewall may stay unconfirmed, told to the kind.
+    pub window: Arc<Window>,
     /// Reads the settings anew.
     pub load: Box<dyn Fn() -> Result<Setup, String>>,
 }
@@ -74,6 +77,7 @@ pub enum DaemonError {
 pub fn run(host: Host, engine: Engine, place: Place) -> Result<(), DaemonError> {
     let system = |what| move |source| DaemonError::System { what, source };
     let setup = (place.load)().map_err(DaemonError::Settings)?;
+    place.window.set(setup.guard_window);
     let state = Root::open(&place.state).map_err(system("open the state folder"))?;
     let workshop = Workshop::open(host, engine, state, setup.keep, setup.mode).map_err(DaemonError::State)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -112,6 +116,8 @@ pub(super) struct Daemon {
     pub(super) inbox: Arc<Inbox>,
     pub(super) watcher: Option<Watcher>,
     pub(super) follow: Option<Follow>,
+    /// When the last fetch began, on the clock that counts from boot.
+    pub(super) fetch_begun: Option<Duration>,
     pub(super) timers: Timers,
     pub(super) manager: Manager,
     pub(super) view: View,
@@ -195,6 +201,7 @@ impl Daemon {
         let timers = Timers { fetch: None, full_pass: None, retry: None, pulse: None };
         let mut daemon = Daemon {
             follow: follow(&setup, accepted),
+            fetch_begun: None,
             setup,
             place,
             clock,
@@ -273,6 +280,7 @@ impl Daemon {
             Event::Viewed(view) => {
                 self.view = *view;
                 self.refresh();
+                self.seek_proof();
             }
             Event::Asked(asked) => self.asked(*asked),
             Event::Timer => self.timer(),
@@ -360,6 +368,7 @@ impl Daemon {
             self.last_pass = Some(summary);
             self.manager.ready();
             self.refresh();
+            self.seek_proof();
             if requested {
                 self.finish_syncs(&report);
             }
@@ -415,6 +424,7 @@ impl Daemon {
         let accepted = self.follow.as_ref().and_then(|follow| follow.accepted.clone());
         self.follow = follow(&setup, accepted.or_else(|| self.commit_in_force()));
         let mode = setup.mode;
+        self.place.window.set(setup.guard_window);
         self.setup = setup;
         let shop = self.shop.clone();
         tokio::spawn(async move {

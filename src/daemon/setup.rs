@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::chain;
-use crate::config::{self, Settings};
+use crate::config::{self, Confirm, Settings};
 use crate::control::Access;
 use crate::keep::Limits;
 use crate::model::DriftMode;
@@ -30,6 +30,10 @@ pub struct Setup {
     pub labels: BTreeMap<String, String>,
     /// Without a fetch for so long the source is stale.
     pub stale_after: Duration,
+    /// How long a new firewall may stay unconfirmed; none if it needs no confirmation.
+    pub guard_window: Option<Duration>,
+    /// Who confirms it.
+    pub confirm: Confirm,
     /// Who may ask what.
     pub access: Access,
 }
@@ -51,8 +55,8 @@ pub fn setup(folder: &Path) -> Result<Setup, String> {
         removal_limit: _,
         protect: _,
         history: _,
-        guard_window: _,
-        confirm: _,
+        guard_window,
+        confirm,
     } = settings;
     let remote = source.map(|source| source.remote()).transpose().map_err(|error| chain(&error))?;
     let host = match host {
@@ -61,7 +65,23 @@ pub fn setup(folder: &Path) -> Result<Setup, String> {
     };
     let group = |name: &str| users::get_group_by_name(name).map(|group| group.gid());
     let access = Access { readers: group(&readers), changers: changers.as_deref().and_then(group) };
-    Ok(Setup { host, remote, interval, full_pass, mode, keep, labels, stale_after, access })
+    let guard_window = match confirm {
+        Confirm::Auto | Confirm::Ask => Some(guard_window),
+        Confirm::Off => None,
+    };
+    Ok(Setup {
+        guard_window,
+        confirm,
+        host,
+        remote,
+        interval,
+        full_pass,
+        mode,
+        keep,
+        labels,
+        stale_after,
+        access,
+    })
 }
 
 /// The host's own name, in lower case as host files are named.

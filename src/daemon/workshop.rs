@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::guard::{self, firewall::Confirmation};
 use crate::host::files::{Attributes, Root};
 use crate::host::{Host, memory};
 use crate::keep::{Contents, Keep, Limits};
@@ -91,6 +92,8 @@ pub struct View {
     pub suspensions: Vec<SuspensionLine>,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// How a firewall change stands that had to be confirmed.
+    pub confirmation: Option<Confirmation>,
 }
 
 /// Why the workshop could not be opened.
@@ -128,6 +131,9 @@ impl Workshop {
             .recover(&host.root)
             .map_err(|source| OpenError::Folder { what: "kept", source: source.into() })?;
         notes.extend(recovered.into_iter().map(|one| format!("after an interruption: {one:?}")));
+        if let Err(error) = guard::firewall::recover(&host) {
+            notes.push(error.to_string());
+        }
         let (record, opened) = Record::open(&state, Arc::clone(&host.clock)).map_err(OpenError::Record)?;
         if let OpenState::Rebuilt { why, kept } = opened.state {
             notes.push(format!(
@@ -225,7 +231,8 @@ impl Workshop {
         let desired = self.engine.desired();
         let is_in_force = !desired.is_empty();
         let shown_after = self.host.clock.now() - CORRECTED_SHOWN_FOR;
-        let notes = self.notes.iter().chain(self.standing.notes());
+        let (confirmation, undone) = guard::firewall::shown(&self.host);
+        let notes = self.notes.iter().chain(self.standing.notes()).chain(&undone);
         View {
             desired: is_in_force.then(|| Arc::clone(desired)),
             declared: is_in_force.then_some(self.declared),
@@ -234,6 +241,7 @@ impl Workshop {
             verdict: is_in_force.then(|| self.standing.verdict()),
             suspensions: self.record.active_suspensions().iter().map(suspension_line).collect(),
             notes: notes.cloned().collect(),
+            confirmation: Some(confirmation),
         }
     }
 

@@ -64,7 +64,8 @@ fn load(
         (Standing::New | Standing::Confirmed | Standing::Awaited, _) => {}
     }
     match (call(&*host.programs, &nft(&["-f", "-"], &text)), standing) {
-        (Ok(_), Standing::New | Standing::Awaited) => Ok(()),
+        (Ok(_), Standing::New) => undo::in_force(host).map_err(chain),
+        (Ok(_), Standing::Awaited) => Ok(()),
         (Ok(_), Standing::Confirmed) => boot::write(host, &text).map_err(chain),
         (Err(message), Standing::Confirmed | Standing::Awaited) => Err(message),
         (Err(message), Standing::New) => {

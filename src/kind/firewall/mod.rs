@@ -41,7 +41,6 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use change::{Action, Change, LoadPlan};
 pub use spec::Spec;
@@ -51,6 +50,7 @@ use compile::{Compiled, compile};
 use look::{Seen, look, notes};
 use spec::{Exclusive, keys};
 use state::differences;
+use undo::Window;
 
 use super::desired::{Desired, Part};
 use super::{
@@ -68,7 +68,9 @@ const COMMENT: &str = "agentd:";
 /// declared table in nft's own form.
 #[derive(Default)]
 pub struct Firewall {
-    window: Option<Duration>,
+    window: Arc<Window>,
+    /// Nothing was declared at the last look.
+    idle: bool,
     seen: Option<Arc<Seen>>,
     compiled: Option<Arc<Compiled>>,
 }
@@ -97,7 +99,8 @@ impl Kind for Firewall {
 
     fn observe(&mut self, host: &Host, want: &Want<'_, Spec>) -> Result<Observed<State>, ObserveError> {
         // No firewall declared and none to take away: nft need not even be installed.
-        if want.specs.is_empty() && want.prune.is_empty() {
+        self.idle = want.specs.is_empty() && want.prune.is_empty();
+        if self.idle {
             return Ok(Observed::default());
         }
         let failed = |message| ObserveError { kind: KindName::Firewall, message };
@@ -143,7 +146,7 @@ impl Kind for Firewall {
     }
 
     fn apply(&mut self, cx: &mut ApplyCx<'_>, changes: &[Planned<Spec, Change>]) -> Vec<OutcomeResult> {
-        let done = apply::apply(cx, self.window, changes);
+        let done = apply::apply(cx, self.window.get(), changes);
         // Whatever came of it, the next look is taken in full.
         self.seen = None;
         let result = match done {
@@ -164,15 +167,16 @@ impl Kind for Firewall {
 
     fn is_untouched(&self, host: &Host, _key: Option<&Key>) -> bool {
         let last = self.seen.as_ref().and_then(|seen| seen.generation);
-        last.is_some() && host.netfilter.generation().ok() == last
+        // What others do to their tables is nothing to a firewall that is not declared.
+        self.idle || last.is_some() && host.netfilter.generation().ok() == last
     }
 }
 
 impl Firewall {
     /// A firewall whose new tables must be confirmed within `window` ([`undo::confirm`]) or are undone. The default
     /// one takes every table as confirmed: for a plan, for an image, for a host without systemd.
-    pub fn guarded(window: Duration) -> Self {
-        Firewall { window: Some(window), ..Firewall::default() }
+    pub fn guarded(window: Arc<Window>) -> Self {
+        Firewall { window, ..Firewall::default() }
     }
 
     /// Brings the declared table into nft's own form, unless that was done before by the same nft.

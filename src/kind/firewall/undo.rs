@@ -5,6 +5,7 @@
 //! loads it. [`confirm`] stops the timer and makes the new table the one that is loaded at boot; until then the old
 //! one is, so that a reboot inside the window is an undo too.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,26 @@ const SYSTEMCTL: &str = "/usr/bin/systemctl";
 /// The timer may be this late, and nft takes its time: only then is an unconfirmed change called undone.
 const LATE: Duration = Duration::from_secs(2);
 
+/// How long a new table may stay unconfirmed. Shared between the settings, which may be read again, and the kind.
+#[derive(Debug, Default)]
+pub struct Window(AtomicU64);
+
+impl Window {
+    /// From now on this long; none: tables need no confirmation.
+    pub fn set(&self, window: Option<Duration>) {
+        let millis = window.map_or(0, |window| u64::try_from(window.as_millis()).unwrap_or(u64::MAX).max(1));
+        self.0.store(millis, Ordering::Relaxed);
+    }
+
+    /// This long.
+    pub fn get(&self) -> Option<Duration> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            millis => Some(Duration::from_millis(millis)),
+        }
+    }
+}
+
 /// What became of the last change that had to be confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
@@ -39,6 +60,8 @@ pub enum Confirmation {
     Awaited {
         /// Of the table that was loaded.
         table: Digest,
+        /// When it was loaded, on the clock that counts from boot; none if that was cut short.
+        loaded: Option<Duration>,
         /// Time left until it is undone.
         left: Duration,
     },
@@ -59,6 +82,8 @@ struct Pending {
     boot: String,
     /// On the clock that counts from boot.
     deadline: Duration,
+    /// On the same clock: when the table was in force.
+    loaded: Option<Duration>,
     /// Confirmed, but not all is tidied up yet.
     confirmed: bool,
 }
@@ -98,6 +123,7 @@ pub fn arm(host: &Host, window: Duration, undo: &str, next: &str) -> Result<(), 
         timer: timer.clone(),
         boot: boot_id(host)?,
         deadline: now + window,
+        loaded: None,
         confirmed: false,
     };
     // The account first: a timer that nobody knows of could not be stopped.
@@ -115,6 +141,31 @@ pub fn disarm(host: &Host) -> Result<(), UndoError> {
         stop_timer(host, &pending.timer)?;
     }
     tidy(host)
+}
+
+/// Notes that the table is in force: what happens from now on can prove it.
+pub fn in_force(host: &Host) -> Result<(), UndoError> {
+    match read(host)? {
+        Some(pending) => note(host, &Pending { loaded: Some(host.clock.since_boot()), ..pending }),
+        None => Ok(()),
+    }
+}
+
+/// Confirms on the strength of a connection to the remote that was begun at `begun` (on the clock that counts from
+/// boot) and succeeded. One that was begun before the table was in force proves nothing. Says whether it did.
+pub fn prove(host: &Host, begun: Duration) -> Result<bool, UndoError> {
+    match confirmation(host)? {
+        Confirmation::Awaited { loaded: Some(loaded), .. } if begun > loaded => confirm(host),
+        Confirmation::Awaited { .. } | Confirmation::Settled | Confirmation::Undone { .. } => Ok(false),
+    }
+}
+
+/// Finishes a confirmation that a crash cut short.
+pub fn recover(host: &Host) -> Result<(), UndoError> {
+    match read(host)? {
+        Some(Pending { confirmed: true, .. }) => confirm(host).map(drop),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The new table stays: now, and at every boot from here on. Says whether anything waited for it.
@@ -139,12 +190,12 @@ pub fn confirm(host: &Host) -> Result<bool, UndoError> {
 pub fn confirmation(host: &Host) -> Result<Confirmation, UndoError> {
     let Some(pending) = read(host)? else { return Ok(Confirmation::Settled) };
     let now = host.clock.since_boot();
-    let Pending { table, boot, deadline, confirmed, .. } = pending;
+    let Pending { table, boot, deadline, loaded, confirmed, timer: _ } = pending;
     let by_reboot = boot != boot_id(host)?;
     Ok(match (confirmed, by_reboot || now > deadline + LATE) {
         (true, _) => Confirmation::Settled,
         (false, true) => Confirmation::Undone { table, by_reboot },
-        (false, false) => Confirmation::Awaited { table, left: deadline.saturating_sub(now) },
+        (false, false) => Confirmation::Awaited { table, loaded, left: deadline.saturating_sub(now) },
     })
 }
 

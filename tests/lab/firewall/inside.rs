@@ -49,13 +49,19 @@ fn in_the_host() {
     };
     let report = match std::env::var("ORDER").unwrap().as_str() {
         "pass" => pass(&host, Firewall::default()),
-        "guarded" => pass(&host, Firewall::guarded(WINDOW)),
-        "guarded-long" => pass(&host, Firewall::guarded(LONG_WINDOW)),
+        "guarded" => pass(&host, guarded(WINDOW)),
+        "guarded-long" => pass(&host, guarded(LONG_WINDOW)),
         "confirm" => json!({ "confirmed": undo::confirm(&host).unwrap() }),
         "state" => json!({ "confirmation": undo::confirmation(&host).unwrap() }),
         other => panic!("no such order: {other}"),
     };
     println!("\nreport: {report}");
+}
+
+fn guarded(wait: Duration) -> Firewall {
+    let window = Arc::new(undo::Window::default());
+    window.set(Some(wait));
+    Firewall::guarded(window)
 }
 
 fn pass(host: &Host, mut kind: Firewall) -> Json {

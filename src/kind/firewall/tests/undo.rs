@@ -1,8 +1,11 @@
 //! Confirm or undo, and what is loaded at boot. systemd is played by the test; nft is real.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::undo::{Confirmation, UndoError, confirm, confirmation, disarm, forgive};
+use super::super::undo::{
+    Confirmation, UndoError, Window, confirm, confirmation, disarm, forgive, prove, recover,
+};
 use super::super::{Firewall, Spec};
 use super::support::{TestHost, declared, on_a_host};
 use crate::kind::Specs;
@@ -11,6 +14,12 @@ use crate::model::OutcomeResult;
 const WINDOW: Duration = Duration::from_secs(60);
 const BOOT: &str = "/var/lib/agentd/firewall.nft";
 const UNDO: &str = "/var/lib/agentd/firewall-undo.nft";
+
+fn window() -> Arc<Window> {
+    let window = Arc::new(Window::default());
+    window.set(Some(WINDOW));
+    window
+}
 
 fn old() -> Specs<Spec> {
     declared("input = \"accept\"\n[rules.old]\nallow = [\"tcp/1\"]")
@@ -24,7 +33,7 @@ fn new() -> Specs<Spec> {
 fn guarded(test: impl FnOnce(&mut TestHost) + Send) {
     on_a_host(|host| {
         host.correct(&old());
-        host.kind = Firewall::guarded(WINDOW);
+        host.kind = Firewall::guarded(window());
         host.programs.taken();
         test(host);
     });
@@ -223,7 +232,8 @@ fn a_confirmation_cut_short_is_finished() {
         assert!(confirm(&host.host).is_err());
         assert_eq!(confirmation(&host.host).unwrap(), Confirmation::Settled);
         host.programs.fail("nothing");
-        assert!(confirm(&host.host).unwrap());
+        recover(&host.host).unwrap();
+        assert_eq!(host.file(UNDO), None);
         assert!(host.file(BOOT).unwrap().contains("agentd:new"));
     });
 }
@@ -231,10 +241,40 @@ fn a_confirmation_cut_short_is_finished() {
 #[test]
 fn an_undo_on_a_host_that_had_no_table_takes_ours_away() {
     on_a_host(|host| {
-        host.kind = Firewall::guarded(WINDOW);
+        host.kind = Firewall::guarded(window());
         host.correct(&new());
         timer_elapses(host);
         assert_eq!(host.nft(&["list", "ruleset"]), "");
         disarm(&host.host).unwrap();
+    });
+}
+
+#[test]
+fn only_a_connection_that_was_begun_after_the_load_proves_anything() {
+    guarded(|host| {
+        let before = host.host.clock.since_boot();
+        host.correct(&new());
+        assert!(!prove(&host.host, before).unwrap());
+        assert!(
+            !prove(&host.host, host.host.clock.since_boot()).unwrap(),
+            "at the same instant is not after"
+        );
+        host.clock.advance(Duration::from_secs(1));
+        assert!(prove(&host.host, host.host.clock.since_boot()).unwrap());
+        assert_eq!(confirmation(&host.host).unwrap(), Confirmation::Settled);
+        assert!(host.file(BOOT).unwrap().contains("agentd:new"));
+        assert!(!prove(&host.host, host.host.clock.since_boot()).unwrap(), "nothing waits any more");
+    });
+}
+
+#[test]
+fn a_switch_that_is_turned_off_confirms_at_once() {
+    guarded(|host| {
+        let window = window();
+        host.kind = Firewall::guarded(Arc::clone(&window));
+        window.set(None);
+        host.correct(&new());
+        assert_eq!(confirmation(&host.host).unwrap(), Confirmation::Settled);
+        assert!(host.file(BOOT).unwrap().contains("agentd:new"));
     });
 }

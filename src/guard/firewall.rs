@@ -1,0 +1,26 @@
+//! Confirm-or-undo of a firewall change. The kind arms it, before each table that is not the confirmed one; see
+//! `kind::firewall::undo` for how.
+
+use crate::host::Host;
+
+pub use crate::kind::firewall::undo::{
+    Confirmation, UndoError, Window, confirm, confirmation, forgive, prove, recover,
+};
+
+/// What waits for a confirmation is called this.
+pub const WHAT: &str = "the firewall change";
+
+/// How a change stands, for showing: what cannot be read is told as a note.
+pub fn shown(host: &Host) -> (Confirmation, Option<String>) {
+    match confirmation(host) {
+        Ok(Confirmation::Undone { table, by_reboot }) => {
+            let how = if by_reboot { "by a reboot" } else { "because nobody confirmed it in time" };
+            let note = format!(
+                "a firewall change was undone {how}; the table is not loaded again: push a revision with another one"
+            );
+            (Confirmation::Undone { table, by_reboot }, Some(note))
+        }
+        Ok(other @ (Confirmation::Settled | Confirmation::Awaited { .. })) => (other, None),
+        Err(error) => (Confirmation::Settled, Some(error.to_string())),
+    }
+}
