@@ -76,3 +76,18 @@ fn no_published_text_holds_a_control_character() {
         }
     }
 }
+
+#[test]
+fn every_code_that_a_case_shows_is_documented() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/declaration.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    for entry in std::fs::read_dir(golden_folder()).unwrap() {
+        let folder = entry.unwrap().path();
+        if folder.is_dir() && !folder.ends_with("_base") {
+            for finding in check(&case(&folder)).findings {
+                let code = format!("`{}`", finding.diagnostic.code);
+                assert!(docs.contains(&code), "{code} of {}", folder.display());
+            }
+        }
+    }
+}
