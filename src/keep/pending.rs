@@ -269,9 +269,10 @@ impl Pending<'_> {
         }
         if beside && !self.item.stage.on_trial() {
             self.copy_from(aside, aside_name)?;
+            // The note speaks of what is beside until it is gone, so that recovery looks for it.
+            aside.remove_tree(aside_name).map_err(|source| self.change_error(source))?;
             self.item.stage = Stage::Copied { trial: false };
             self.keep.write_note(&self.item)?;
-            aside.remove_tree(aside_name).map_err(|source| self.change_error(source))?;
         }
         Ok(())
     }

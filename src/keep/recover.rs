@@ -6,7 +6,7 @@ use std::path::Path;
 use super::KeepError;
 use super::item::{Item, ItemId, Stage, What};
 use super::store::{Keep, store};
-use crate::host::files::{Folder, Root, Staged, Stat};
+use crate::host::files::{FilesError, Folder, Root, Staged, Stat};
 
 /// What recovery did about one item.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,21 +45,35 @@ impl Keep {
     }
 
     /// The trial of an item was passed: it is kept like any other, and what was nothing is forgotten.
-    pub fn pass(&self, id: &ItemId) -> Result<(), KeepError> {
+    pub fn pass(&self, host: &Root, id: &ItemId) -> Result<(), KeepError> {
         let mut item = self.item(id)?;
         if item.what == What::Nothing {
             return self.forget(id);
         }
-        match &mut item.stage {
-            Stage::Moved { trial, .. } | Stage::Copied { trial } => *trial = false,
+        let beside = match &mut item.stage {
+            Stage::Moved { trial, beside, .. } => {
+                *trial = false;
+                beside.clone()
+            }
+            Stage::Copied { trial } => {
+                *trial = false;
+                None
+            }
+        };
+        self.write_note(&item)?;
+        match beside {
+            Some(beside) => {
+                let (folder, _) = present(host, &item)?;
+                self.bring_in(&folder, beside.as_ref(), &mut item)
+            }
+            None => Ok(()),
         }
-        self.write_note(&item)
     }
 
     /// The trial of an item failed: what was there is put back.
     pub fn fail(&self, host: &Root, id: &ItemId) -> Result<(), KeepError> {
         let item = self.item(id)?;
-        let (folder, name) = place(host, &item)?;
+        let (folder, name) = present(host, &item)?;
         self.undo(&folder, &name, item)
     }
 
@@ -71,54 +85,64 @@ impl Keep {
             Stage::Copied { .. } => (None, None),
             Stage::Moved { new, beside, .. } => (*new, beside.clone()),
         };
-        if item.what == What::Nothing {
-            let (folder, name) = place(host, &item)?;
-            self.undo(&folder, &name, item)?;
-            return Ok(Some(Recovered::NotMade(id)));
-        }
-        let aside = match &beside {
-            Some(beside) => {
-                let (folder, name) = place(host, &item)?;
-                let stat = folder.stat(beside.as_ref()).map_err(|source| KeepError::Change {
-                    path: item.path.clone().unwrap_or_default(),
-                    source,
-                })?;
-                Some((folder, name, OsString::from(beside), stat))
+        let place = place(host, &item)?;
+        let aside = match (&place, &beside) {
+            (Some((folder, _)), Some(beside)) => {
+                let stat = folder.stat(beside.as_ref()).map_err(|source| change(&item, source))?;
+                Some((folder, OsString::from(beside), stat))
             }
-            None => None,
+            (None, _) | (_, None) => None,
         };
         let displaced = aside.as_ref().map_or(data, |(.., stat)| data.or(*stat));
         let made = displaced.as_ref().is_some_and(|stat| !is(stat, new));
-        match (made, trial) {
-            (false, _) => {
+        match (made, trial, &place) {
+            // A trial in an empty place: whatever of it is live is taken away again.
+            (_, _, Some((folder, name))) if item.what == What::Nothing => {
+                self.undo(folder, name, item)?;
+                Ok(Some(Recovered::NotMade(id)))
+            }
+            (false, ..) => {
                 // What lies aside, if anything, is the new one that never became live.
-                if let Some((folder, _, beside, Some(_))) = &aside {
+                if let Some((folder, beside, Some(_))) = &aside {
                     folder.remove_tree(beside).map_err(store("take away what was staged"))?;
                 }
                 self.forget(&id)?;
                 Ok(Some(Recovered::NotMade(id)))
             }
-            (true, true) => {
-                let (folder, name) = place(host, &item)?;
+            (true, true, Some((folder, name))) => {
                 let path = item.path.clone().unwrap_or_default();
-                self.undo(&folder, &name, item)?;
+                self.undo(folder, name, item)?;
                 Ok(Some(Recovered::Undone { id, path }))
             }
-            (true, false) => match aside {
-                Some((folder, _, beside, Some(_))) => {
-                    // A copy that was cut short is begun again.
-                    self.folder.remove_tree(id.data().as_ref()).map_err(store("begin a copy again"))?;
-                    let copy = self.folder.stage_copy(id.data().as_ref(), &folder, &beside);
-                    let copied = copy.and_then(Staged::move_in).and_then(|()| self.folder.sync());
-                    copied.map_err(store("copy what was displaced"))?;
-                    item.stage = Stage::Copied { trial: false };
-                    self.write_note(&item)?;
-                    folder.remove_tree(&beside).map_err(store("take away what was displaced"))?;
-                    Ok(Some(Recovered::Finished(id)))
+            // Its folder is gone: there is no place to undo anything in. What was kept stays kept.
+            (true, true, None) => {
+                item.stage = Stage::Copied { trial: false };
+                self.write_note(&item)?;
+                Ok(Some(Recovered::Finished(id)))
+            }
+            (true, false, _) => match aside {
+                Some((folder, beside, left)) => {
+                    self.bring_in(folder, &beside, &mut item)?;
+                    Ok(left.map(|_| Recovered::Finished(id)))
                 }
-                Some(_) | None => Ok(None),
+                None => Ok(None),
             },
         }
+    }
+
+    /// Copies what waits beside its old place into the store, unless that was done already, and takes it away
+    /// there. A copy appears whole or not at all.
+    fn bring_in(&self, folder: &Folder, beside: &OsStr, item: &mut Item) -> Result<(), KeepError> {
+        let data = item.id.data();
+        let copied = self.folder.stat(data.as_ref()).map_err(store("look at a kept file"))?;
+        if copied.is_none() {
+            let copy = self.folder.stage_copy(data.as_ref(), folder, beside).and_then(Staged::move_in);
+            copy.and_then(|()| self.folder.sync()).map_err(store("copy what was displaced"))?;
+        }
+        folder.remove_tree(beside).map_err(store("take away what was displaced"))?;
+        folder.sync().map_err(store("sync"))?;
+        item.stage = Stage::Copied { trial: false };
+        self.write_note(item)
     }
 
     /// A note that cannot be read and is about nothing is one that a power cut left half written.
@@ -193,10 +217,21 @@ fn is(stat: &Stat, inode: Option<(u64, u64)>) -> bool {
     inode == Some((stat.identity.device, stat.identity.inode))
 }
 
-/// The folder an item was in and its name there.
-fn place(host: &Root, item: &Item) -> Result<(Folder, OsString), KeepError> {
-    let path = item.path.clone().unwrap_or_default();
-    let (folder, name) =
-        host.parent(Path::new(&path)).map_err(|source| KeepError::Change { path: path.clone(), source })?;
-    Ok((folder, name.to_owned()))
+/// The folder an item was in and its name there; none if there is no such folder any more.
+fn place(host: &Root, item: &Item) -> Result<Option<(Folder, OsString)>, KeepError> {
+    match host.parent(Path::new(item.path.as_deref().unwrap_or_default())) {
+        Ok((folder, name)) => Ok(Some((folder, name.to_owned()))),
+        // What was no file has no place.
+        Err(FilesError::NoParent { .. } | FilesError::NoName { .. }) => Ok(None),
+        Err(source) => Err(change(item, source)),
+    }
+}
+
+fn present(host: &Root, item: &Item) -> Result<(Folder, OsString), KeepError> {
+    let gone = || FilesError::NoParent { path: item.path.clone().unwrap_or_default().into() };
+    place(host, item)?.ok_or_else(|| change(item, gone()))
+}
+
+fn change(item: &Item, source: FilesError) -> KeepError {
+    KeepError::Change { path: item.path.clone().unwrap_or_default(), source }
 }

@@ -237,8 +237,8 @@ fn a_trial_that_fails_puts_the_old_back_and_one_that_is_passed_keeps_it() {
         assert_eq!(scene.names(), ["conf"]);
 
         let id = scene.replace("/conf", "new", Purpose::Trial).unwrap().id.unwrap();
-        scene.keep.pass(&id).unwrap();
-        scene.keep.recover(&scene.host).unwrap();
+        scene.keep.pass(&scene.host, &id).unwrap();
+        assert_eq!(scene.keep.recover(&scene.host).unwrap(), []);
         assert_eq!(scene.read("/conf").unwrap(), "new");
         assert_eq!(scene.keep.bytes(&id).unwrap(), b"old");
         assert_eq!(scene.names(), ["conf"]);
@@ -252,7 +252,7 @@ fn a_trial_in_an_empty_place_leaves_it_empty_if_it_fails() {
         scene.keep.fail(&scene.host, &id).unwrap();
         assert!(scene.names().is_empty() && scene.stored().is_empty());
         let id = scene.replace("/conf", "new", Purpose::Trial).unwrap().id.unwrap();
-        scene.keep.pass(&id).unwrap();
+        scene.keep.pass(&scene.host, &id).unwrap();
         assert_eq!(scene.read("/conf").unwrap(), "new");
         assert!(scene.stored().is_empty());
     }
@@ -405,4 +405,36 @@ fn what_is_larger_than_the_store_may_be_is_left_alone() {
     assert!(matches!(error, KeepError::TooMuch { bytes: 7, limit: 4, .. }), "{error}");
     assert_eq!(scene.read("/conf").unwrap(), "by hand");
     assert_eq!(scene.names(), ["conf"]);
+}
+
+#[test]
+fn a_kept_file_that_shares_the_inode_of_what_replaced_it_survives_recovery() {
+    let scene = scene(Path::new("/tmp"));
+    scene.write("/conf", "by hand");
+    let first = scene.replace("/conf", "declared", Purpose::Stay).unwrap().id.unwrap();
+    // The same edit again, this time in the very inode that replaced the first.
+    std::fs::write(scene.host.absolute("/conf"), "by hand").unwrap();
+    let second = scene.replace("/conf", "declared", Purpose::Stay).unwrap().id.unwrap();
+    assert_eq!(scene.keep.tidy(scene.now).unwrap().shared, 1);
+    assert_eq!(scene.keep.recover(&scene.host).unwrap(), []);
+    assert_eq!(scene.keep.bytes(&first).unwrap(), b"by hand");
+    assert_eq!(scene.keep.bytes(&second).unwrap(), b"by hand");
+}
+
+#[test]
+fn a_trial_whose_folder_is_gone_leaves_what_was_there_kept() {
+    for scene in scenes() {
+        scene.host.create_dir("/dir", ours(0o755)).unwrap();
+        scene.write("/dir/conf", "old");
+        let id = scene.replace("/dir/conf", "new", Purpose::Trial).unwrap().id.unwrap();
+        scene.replace("/dir/fresh", "new", Purpose::Trial).unwrap();
+        std::fs::rename(scene.host.absolute("/dir"), scene.host.absolute("/moved")).unwrap();
+        let recovered = scene.keep.recover(&scene.host).unwrap();
+        assert!(!recovered.iter().any(|one| matches!(one, Recovered::Stuck(_))), "{recovered:?}");
+        // On another file system it waits in the folder that was moved away, and is there still.
+        let beside = scene.store.starts_with("/dev/shm");
+        assert_eq!(scene.keep.bytes(&id).is_ok(), !beside);
+        let left = scene.host.list("/moved").unwrap().unwrap();
+        assert_eq!(left.len(), if beside { 3 } else { 2 }, "{left:?}");
+    }
 }

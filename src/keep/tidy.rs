@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::KeepError;
-use super::item::{Item, What};
+use super::item::{Item, Stage, What};
 use super::store::{Keep, store};
 use crate::model::Content;
 
@@ -82,6 +82,12 @@ impl Keep {
         let is_what_it_says = |item: &Item| self.bytes(&item.id).is_ok();
         if !is_what_it_says(twin) || !is_what_it_says(item) {
             return Ok(false);
+        }
+        // Recovery tells what was moved here from what never became live by its inode. From now on it has that
+        // of another item, which may once have been what took this one's place.
+        if item.stage != (Stage::Copied { trial: false }) {
+            let note = Item { stage: Stage::Copied { trial: false }, ..item.clone() };
+            self.write_note(&note)?;
         }
         self.folder.link_over(from.as_ref(), to.as_ref()).map_err(store("share a kept file"))?;
         Ok(true)

@@ -67,7 +67,7 @@ pub(super) fn checked(
     let Some(id) = &kept.id else { return Ok(outcome(key, &kept)) };
     match passed {
         Ok(()) => {
-            cx.keep.pass(id)?;
+            cx.keep.pass(&cx.host.root, id)?;
             Ok(outcome(key, &kept))
         }
         Err(why) => match cx.keep.fail(&cx.host.root, id) {
