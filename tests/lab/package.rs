@@ -200,78 +200,84 @@ fn a_downgrade_is_made_if_its_version_is_declared_and_never_otherwise() {
 
 #[test]
 fn holds_are_set_ended_and_respected() {
-    let lab = Lab::new();
-    let site = Site::boot(&lab, Suite::Bookworm);
-    let _archive = shop(&lab, &site);
-    site.refresh();
-    site.converge("shopd = { version = '1.0', hold = true }");
-    assert_eq!(site.dpkg("shopd"), "hi  1.0");
-    assert_eq!(site.run(&["apt-mark", "showhold"]).ok(), "shopd\n");
-    site.run(&["apt-get", "upgrade", "--yes"]).ok();
-    assert_eq!(site.dpkg("shopd"), "hi  1.0", "it holds against an upgrade");
-    site.converge("shopd = { version = '1.1', hold = true }");
-    assert_eq!(site.dpkg("shopd"), "hi  1.1", "a declared version is installed and held again");
-    site.pass("shopd = '1:0.9'").only("failed", "held");
-    site.pass("shopd = { ensure = 'absent' }").only("failed", "held");
-    assert_eq!(site.dpkg("shopd"), "hi  1.1", "a hold that nobody declared is someone's wish");
-    site.converge("shopd = { version = '1:0.9', hold = false }");
-    assert_eq!(site.dpkg("shopd"), "ii  1:0.9");
+    for suite in Suite::ALL {
+        let lab = Lab::new();
+        let site = Site::boot(&lab, suite);
+        let _archive = shop(&lab, &site);
+        site.refresh();
+        site.converge("shopd = { version = '1.0', hold = true }");
+        assert_eq!(site.dpkg("shopd"), "hi  1.0");
+        assert_eq!(site.run(&["apt-mark", "showhold"]).ok(), "shopd\n");
+        site.run(&["apt-get", "upgrade", "--yes"]).ok();
+        assert_eq!(site.dpkg("shopd"), "hi  1.0", "it holds against an upgrade");
+        site.converge("shopd = { version = '1.1', hold = true }");
+        assert_eq!(site.dpkg("shopd"), "hi  1.1", "a declared version is installed and held again");
+        site.pass("shopd = '1:0.9'").only("failed", "held");
+        site.pass("shopd = { ensure = 'absent' }").only("failed", "held");
+        assert_eq!(site.dpkg("shopd"), "hi  1.1", "a hold that nobody declared is someone's wish");
+        site.converge("shopd = { version = '1:0.9', hold = false }");
+        assert_eq!(site.dpkg("shopd"), "ii  1:0.9");
+    }
 }
 
 #[test]
 fn what_is_not_in_the_archive_is_told_and_the_others_go_on() {
-    let lab = Lab::new();
-    let site = Site::boot(&lab, Suite::Bookworm);
-    let mut archive = shop(&lab, &site);
-    site.publish(archive.add(&Deb::new("shop-mta", "1.0").field("Provides", "shop-transport")));
-    // No index at all yet: it is fetched because the packages aren't known.
-    site.sh("rm -rf /var/lib/apt/lists/*").ok();
-    let report = site.pass("shopd = '7.0'\nshop-extra = '*'\nnosuch = '*'\n'shop.data' = '*'\nshop-transport = '*'\n'shop-data' = '>= 9'");
-    let outcomes = report.outcomes();
-    let told = |name: &str, part: &str| {
-        assert!(
-            outcomes.iter().any(|line| line.starts_with(name) && line.contains(part)),
-            "{name}: {outcomes:#?}"
-        );
-    };
-    told("shop-extra:", "done (shop-extra absent → 1.0)");
-    told("shopd:", "shopd 7.0 is in no apt source of this host, which has 1:0.9, 1.1, 1.0");
-    told("shopd:", "[version-not-in-archive]");
-    told("shop-data:", "[version-not-in-archive]");
-    told("nosuch:", "[no-such-package]");
-    told("shop.data:", "[no-such-package]");
-    told("shop-transport:", "[no-candidate]");
-    assert_eq!((site.dpkg("shop-extra"), site.dpkg("shop-data")), ("ii  1.0".into(), "un".into()));
+    for suite in Suite::ALL {
+        let lab = Lab::new();
+        let site = Site::boot(&lab, suite);
+        let mut archive = shop(&lab, &site);
+        site.publish(archive.add(&Deb::new("shop-mta", "1.0").field("Provides", "shop-transport")));
+        // No index at all yet: it is fetched because the packages aren't known.
+        site.sh("rm -rf /var/lib/apt/lists/*").ok();
+        let report = site.pass("shopd = '7.0'\nshop-extra = '*'\nnosuch = '*'\n'shop.data' = '*'\nshop-transport = '*'\n'shop-data' = '>= 9'");
+        let outcomes = report.outcomes();
+        let told = |name: &str, part: &str| {
+            assert!(
+                outcomes.iter().any(|line| line.starts_with(name) && line.contains(part)),
+                "{name}: {outcomes:#?}"
+            );
+        };
+        told("shop-extra:", "done (shop-extra absent → 1.0)");
+        told("shopd:", "shopd 7.0 is in no apt source of this host, which has 1:0.9, 1.1, 1.0");
+        told("shopd:", "[version-not-in-archive]");
+        told("shop-data:", "[version-not-in-archive]");
+        told("nosuch:", "[no-such-package]");
+        told("shop.data:", "[no-such-package]");
+        told("shop-transport:", "[no-candidate]");
+        assert_eq!((site.dpkg("shop-extra"), site.dpkg("shop-data")), ("ii  1.0".into(), "un".into()));
 
-    // A version that is withdrawn and one that comes, with an index that knows neither.
-    site.converge("shopd = '1.0'");
-    archive.withdraw("shopd", "1.1");
-    site.publish(archive.package("shopd", "1.2"));
-    let report = site.pass("shopd = '1.1'");
-    report.only("failed", "version-not-in-archive");
-    assert_eq!(site.dpkg("shopd"), "ii  1.0");
-    site.converge("shopd = '1.2'");
+        // A version that is withdrawn and one that comes, with an index that knows neither.
+        site.converge("shopd = '1.0'");
+        archive.withdraw("shopd", "1.1");
+        site.publish(archive.package("shopd", "1.2"));
+        let report = site.pass("shopd = '1.1'");
+        report.only("failed", "version-not-in-archive");
+        assert_eq!(site.dpkg("shopd"), "ii  1.0");
+        site.converge("shopd = '1.2'");
+    }
 }
 
 #[test]
 fn an_index_that_is_old_is_fetched_before_a_change_and_only_then() {
-    let lab = Lab::new();
-    let site = Site::boot(&lab, Suite::Bookworm);
-    let mut archive = shop(&lab, &site);
-    site.refresh();
-    site.publish(archive.package("shop-extra", "2.0"));
-    site.converge("shop-extra = '*'");
-    assert_eq!(site.dpkg("shop-extra"), "ii  1.0", "the index is fresh enough");
-    site.run(&["apt-get", "remove", "--yes", "shop-extra"]).ok();
-    site.sh("touch -d '2 days ago' /var/lib/apt/lists /var/lib/apt/lists/partial").ok();
-    site.converge("shop-extra = '*'");
-    assert_eq!(site.dpkg("shop-extra"), "ii  2.0", "a day is the limit");
-    // An index that was asked for and had not changed is as good as a new one.
-    site.sh("touch -d '2 days ago' /var/lib/apt/lists /var/lib/apt/lists/partial").ok();
-    site.run(&["apt-get", "remove", "--yes", "shop-extra"]).ok();
-    site.converge("shop-extra = '*'");
-    let fresh = "find /var/lib/apt/lists /var/lib/apt/lists/partial -maxdepth 0 -mmin -60";
-    assert_ne!(site.sh(fresh).ok(), "");
+    for suite in Suite::ALL {
+        let lab = Lab::new();
+        let site = Site::boot(&lab, suite);
+        let mut archive = shop(&lab, &site);
+        site.refresh();
+        site.publish(archive.package("shop-extra", "2.0"));
+        site.converge("shop-extra = '*'");
+        assert_eq!(site.dpkg("shop-extra"), "ii  1.0", "the index is fresh enough");
+        site.run(&["apt-get", "remove", "--yes", "shop-extra"]).ok();
+        site.sh("touch -d '2 days ago' /var/lib/apt/lists /var/lib/apt/lists/partial").ok();
+        site.converge("shop-extra = '*'");
+        assert_eq!(site.dpkg("shop-extra"), "ii  2.0", "a day is the limit");
+        // An index that was asked for and had not changed is as good as a new one.
+        site.sh("touch -d '2 days ago' /var/lib/apt/lists /var/lib/apt/lists/partial").ok();
+        site.run(&["apt-get", "remove", "--yes", "shop-extra"]).ok();
+        site.converge("shop-extra = '*'");
+        let fresh = "find /var/lib/apt/lists /var/lib/apt/lists/partial -maxdepth 0 -mmin -60";
+        assert_ne!(site.sh(fresh).ok(), "");
+    }
 }
 
 #[test]
@@ -311,29 +317,34 @@ fn a_package_that_asks_gets_no_answer_and_does_not_hang() {
 
 #[test]
 fn a_script_that_fails_fails_its_package_and_no_other() {
-    let lab = Lab::new();
-    let site = Site::boot(&lab, Suite::Bookworm);
-    let mut archive = shop(&lab, &site);
-    site.publish(archive.add(&Deb::new("brokend", "1.0").postinst("echo the sky fell >&2\nexit 3\n")));
-    let report = site.pass("brokend = '*'\nshopd = '1.0'");
-    let outcomes = report.outcomes();
-    assert!(
-        outcomes[0].starts_with("brokend: failed the post-installation script of brokend failed"),
-        "{outcomes:#?}"
-    );
-    assert!(outcomes[0].contains("the sky fell") && outcomes[0].contains("[script-failed]"), "{outcomes:#?}");
-    assert_eq!(outcomes[1], "shopd: done (shopd absent → 1.0)");
-    assert_eq!(site.dpkg("brokend"), "iF  1.0");
-    // Still broken at the next pass, and still told by its cause; what else is declared goes on.
-    let report = site.pass("brokend = '*'\nshopd = '1.1'");
-    assert_eq!(report.plan()[0], "brokend: repair: dpkg left it half-configured");
-    assert!(report.outcomes()[0].contains("[script-failed]"), "{report:#?}");
-    assert_eq!(site.dpkg("shopd"), "ii  1.1");
-    // A version that works puts it right.
-    site.publish(archive.add(&Deb::new("brokend", "1.1")));
-    site.refresh();
-    site.converge("brokend = '*'\nshopd = '1.1'");
-    assert_eq!(site.dpkg("brokend"), "ii  1.1");
+    for suite in Suite::ALL {
+        let lab = Lab::new();
+        let site = Site::boot(&lab, suite);
+        let mut archive = shop(&lab, &site);
+        site.publish(archive.add(&Deb::new("brokend", "1.0").postinst("echo the sky fell >&2\nexit 3\n")));
+        let report = site.pass("brokend = '*'\nshopd = '1.0'");
+        let outcomes = report.outcomes();
+        assert!(
+            outcomes[0].starts_with("brokend: failed the post-installation script of brokend failed"),
+            "{outcomes:#?}"
+        );
+        assert!(
+            outcomes[0].contains("the sky fell") && outcomes[0].contains("[script-failed]"),
+            "{outcomes:#?}"
+        );
+        assert_eq!(outcomes[1], "shopd: done (shopd absent → 1.0)");
+        assert_eq!(site.dpkg("brokend"), "iF  1.0");
+        // Still broken at the next pass, and still told by its cause; what else is declared goes on.
+        let report = site.pass("brokend = '*'\nshopd = '1.1'");
+        assert_eq!(report.plan()[0], "brokend: repair: dpkg left it half-configured");
+        assert!(report.outcomes()[0].contains("[script-failed]"), "{report:#?}");
+        assert_eq!(site.dpkg("shopd"), "ii  1.1");
+        // A version that works puts it right.
+        site.publish(archive.add(&Deb::new("brokend", "1.1")));
+        site.refresh();
+        site.converge("brokend = '*'\nshopd = '1.1'");
+        assert_eq!(site.dpkg("brokend"), "ii  1.1");
+    }
 }
 
 #[test]
@@ -376,12 +387,14 @@ fn pruning_removes_what_the_declaration_dropped() {
 
 #[test]
 fn a_source_that_is_not_trusted_is_named() {
-    let lab = Lab::new();
-    let site = Site::boot(&lab, Suite::Bookworm);
-    let _archive = shop(&lab, &site);
-    site.sh("echo broken > /etc/apt/keyrings/shop.asc; rm -rf /var/lib/apt/lists/*").ok();
-    site.pass("shopd = '1.0'").only("failed", "signature");
-    assert_eq!(site.dpkg("shopd"), "un");
+    for suite in Suite::ALL {
+        let lab = Lab::new();
+        let site = Site::boot(&lab, suite);
+        let _archive = shop(&lab, &site);
+        site.sh("echo broken > /etc/apt/keyrings/shop.asc; rm -rf /var/lib/apt/lists/*").ok();
+        site.pass("shopd = '1.0'").only("failed", "signature");
+        assert_eq!(site.dpkg("shopd"), "un");
+    }
 }
 
 #[test]
@@ -404,18 +417,20 @@ fn a_script_that_hangs_is_ended_and_its_package_repaired_by_a_better_version() {
 
 #[test]
 fn a_full_disk_is_told_and_the_work_is_done_when_there_is_room() {
-    let lab = Lab::new();
-    let site = Site::boot(&lab, Suite::Bookworm);
-    let mut archive = lab.archive("shop");
-    let noise: String = (0..200_000u32).map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761))).collect();
-    site.publish(archive.add(&Deb::new("bigd", "1.0").file("/usr/share/bigd/noise", &noise)));
-    site.refresh();
-    site.sh(
-        "mount -t tmpfs -o size=256k tmpfs /var/cache/apt/archives && mkdir /var/cache/apt/archives/partial",
-    )
-    .ok();
-    site.pass("bigd = '*'").only("failed", "disk-full");
-    assert_eq!(site.dpkg("bigd"), "un");
-    site.run(&["umount", "/var/cache/apt/archives"]).ok();
-    site.converge("bigd = '*'");
+    for suite in Suite::ALL {
+        let lab = Lab::new();
+        let site = Site::boot(&lab, suite);
+        let mut archive = lab.archive("shop");
+        let noise: String = (0..200_000u32).map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761))).collect();
+        site.publish(archive.add(&Deb::new("bigd", "1.0").file("/usr/share/bigd/noise", &noise)));
+        site.refresh();
+        site.sh(
+            "mount -t tmpfs -o size=256k tmpfs /var/cache/apt/archives && mkdir /var/cache/apt/archives/partial",
+        )
+        .ok();
+        site.pass("bigd = '*'").only("failed", "disk-full");
+        assert_eq!(site.dpkg("bigd"), "un");
+        site.run(&["umount", "/var/cache/apt/archives"]).ok();
+        site.converge("bigd = '*'");
+    }
 }
