@@ -1,3 +1,45 @@
-//! The command line.
+//! The command line: look at the terminal, run, map the end to an exit code.
 
-fn main() {}
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use agentd::cli::{self, Outside, Terminal};
+use agentd::daemon;
+use agentd::host::clock::SystemClock;
+
+fn main() -> ExitCode {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut err = io::stderr().lock();
+    let mut outside = Outside {
+        out: &mut out,
+        err: &mut err,
+        terminal: terminal(),
+        clock: Arc::new(SystemClock),
+        zone: jiff::tz::TimeZone::system(),
+        here: std::env::current_dir().unwrap_or_default(),
+        host: daemon::this_host,
+        // Nothing is changed through it: no window for a confirmation is needed.
+        engine: || daemon::kinds(&Arc::default()),
+    };
+    let exit = cli::run(std::env::args_os(), &mut outside);
+    match out.flush() {
+        Ok(()) => ExitCode::from(exit.code()),
+        // Someone reads only the beginning (`| head`).
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(exit.code()),
+        Err(_) => ExitCode::from(cli::Exit::Failed.code()),
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // the edge: here the environment is read
+fn terminal() -> Terminal {
+    let out = io::stdout();
+    let is_terminal = out.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let colours_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let width = rustix::termios::tcgetwinsize(&out).ok().map(|size| usize::from(size.ws_col));
+    Terminal {
+        colour: is_terminal && !colours_refused,
+        interactive: io::stderr().is_terminal(),
+        width: width.filter(|width| is_terminal && *width >= 40),
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::settings::Settings;
 use super::{ConfigError, FIRST, FURTHER, read};
@@ -13,26 +14,66 @@ use crate::model::{Diagnostic, Faults, Located, Place, Table, Value};
 /// Settings are a page of text.
 const LIMIT: u64 = 1 << 20;
 
+/// Reads and merges all files.
 pub(super) fn load(root: &Root) -> Result<Settings, ConfigError> {
-    let mut faults = Faults::default();
-    let mut texts = BTreeMap::new();
-    let mut merged = Table::new();
+    let mut reader = Reader::default();
     for file in files(root).map_err(reading)? {
-        let Some(bytes) = root.read(&file, LIMIT).map_err(reading)? else { continue };
-        check_writers(root, &file, &mut faults).map_err(reading)?;
-        let name = root.absolute(&file).display().to_string();
-        let Some(text) = Text::of(&name, bytes, &mut faults) else { continue };
-        if let Some(Located { value: Value::Table(table), .. }) = parse_toml(&text, &mut faults) {
-            lay_over(&mut merged, table);
-        }
-        texts.insert(text.file.clone(), text);
+        reader.file(root, &file)?;
     }
-    let place = Place::file(&root.absolute(FIRST).display().to_string());
-    let document = Located { value: Value::Table(merged), place, below: Vec::new() };
-    let settings = read::settings(&document, &mut faults);
-    match settings {
-        Some(settings) if !faults.has_errors() => Ok(settings),
-        Some(_) | None => Err(ConfigError::Faults(with_excerpts(faults, &texts))),
+    reader.settings(&root.absolute(FIRST))
+}
+
+/// The same, with another text in the place of the file `told`.
+pub(super) fn load_with(root: Option<&Root>, told: &Path, text: String) -> Result<Settings, ConfigError> {
+    let mut reader = Reader::default();
+    let mut others = Vec::new();
+    if let Some(root) = root {
+        others = files(root).map_err(reading)?;
+        others.retain(|file| root.absolute(file) != told);
+    }
+    let (before, after): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|file| file.file_name() < told.file_name() || file == Path::new(FIRST));
+    let read = |reader: &mut Reader, files: Vec<PathBuf>| {
+        let Some(root) = root else { return Ok(()) };
+        files.iter().try_for_each(|file| reader.file(root, file))
+    };
+    read(&mut reader, before)?;
+    reader.text(&told.display().to_string(), text.into_bytes());
+    read(&mut reader, after)?;
+    reader.settings(told)
+}
+
+#[derive(Default)]
+struct Reader {
+    faults: Faults,
+    texts: BTreeMap<Arc<str>, Text>,
+    merged: Table,
+}
+
+impl Reader {
+    fn file(&mut self, root: &Root, file: &Path) -> Result<(), ConfigError> {
+        let Some(bytes) = root.read(file, LIMIT).map_err(reading)? else { return Ok(()) };
+        check_writers(root, file, &mut self.faults).map_err(reading)?;
+        self.text(&root.absolute(file).display().to_string(), bytes);
+        Ok(())
+    }
+
+    fn text(&mut self, name: &str, bytes: Vec<u8>) {
+        let Some(text) = Text::of(name, bytes, &mut self.faults) else { return };
+        if let Some(Located { value: Value::Table(table), .. }) = parse_toml(&text, &mut self.faults) {
+            lay_over(&mut self.merged, table);
+        }
+        self.texts.insert(text.file.clone(), text);
+    }
+
+    fn settings(mut self, first: &Path) -> Result<Settings, ConfigError> {
+        let place = Place::file(&first.display().to_string());
+        let document = Located { value: Value::Table(self.merged), place, below: Vec::new() };
+        let settings = read::settings(&document, &mut self.faults);
+        match settings {
+            Some(settings) if !self.faults.has_errors() => Ok(settings),
+            Some(_) | None => Err(ConfigError::Faults(with_excerpts(self.faults, &self.texts))),
+        }
     }
 }
 
@@ -79,7 +120,7 @@ fn lay_over(lower: &mut Table, upper: Table) {
     }
 }
 
-fn with_excerpts(faults: Faults, texts: &BTreeMap<std::sync::Arc<str>, Text>) -> Vec<Diagnostic> {
+fn with_excerpts(faults: Faults, texts: &BTreeMap<Arc<str>, Text>) -> Vec<Diagnostic> {
     let mut faults = faults.into_sorted();
     for fault in &mut faults {
         let text = texts.get(&fault.place.file);

@@ -21,7 +21,7 @@ use crate::model::Diagnostic;
 
 pub use amounts::{duration, show_duration};
 pub use settings::{Confirm, Followed, Login, Settings};
-pub use write::{Enrolment, EnrolmentSource, write_enrolment};
+pub use write::{Enrolment, EnrolmentSource, preview, write_enrolment};
 
 /// Where the settings are.
 pub const FOLDER: &str = "/etc/agentd";

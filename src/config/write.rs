@@ -54,6 +54,17 @@ pub struct EnrolmentSource {
 
 const HEAD: &str = "# Written by `agentctl enroll`; running it again replaces this file.\n\n";
 
+/// The settings as they would be with an enrolment, which is not written.
+pub fn preview(folder: &Path, enrolment: &Enrolment) -> Result<Settings, ConfigError> {
+    let told = folder.join(ENROLLED);
+    let text = text_of(enrolment, &told)?;
+    match Root::open(folder) {
+        Ok(root) => fragments::load_with(Some(&root), &told, text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fragments::load_with(None, &told, text),
+        Err(source) => Err(ConfigError::Folder { path: folder.to_owned(), source }),
+    }
+}
+
 /// Writes the fragment of an enrolment into the folder of the settings, whole and durable, and reads all settings
 /// back. If they are refused, the earlier fragment is back in its place (or none), and the faults are told. Returns
 /// its path with the settings.
@@ -66,11 +77,10 @@ pub fn write_enrolment(folder: &Path, enrolment: &Enrolment) -> Result<(PathBuf,
         })
         .map_err(|source| ConfigError::Folder { path: folder.to_owned(), source })?;
     let told = folder.join(ENROLLED);
-    let text = toml::to_string(enrolment)
-        .map_err(|error| ConfigError::Enrolment { path: told.clone(), message: error.to_string() })?;
+    let text = text_of(enrolment, &told)?;
     root.create_dirs(FURTHER, ours(0o755)).map_err(writing)?;
     let before = root.read(ENROLLED, 1 << 20).map_err(writing)?;
-    root.write(ENROLLED, format!("{HEAD}{text}").as_bytes(), ours(0o644)).map_err(writing)?;
+    root.write(ENROLLED, text.as_bytes(), ours(0o644)).map_err(writing)?;
     match fragments::load(&root) {
         Ok(settings) => Ok((told, settings)),
         Err(refused) => {
@@ -81,6 +91,14 @@ pub fn write_enrolment(folder: &Path, enrolment: &Enrolment) -> Result<(PathBuf,
             Err(refused)
         }
     }
+}
+
+fn text_of(enrolment: &Enrolment, path: &Path) -> Result<String, ConfigError> {
+    let refused = |error: toml::ser::Error| ConfigError::Enrolment {
+        path: path.to_owned(),
+        message: error.to_string(),
+    };
+    Ok(format!("{HEAD}{}", toml::to_string(enrolment).map_err(refused)?))
 }
 
 /// Owned by whoever we are: root, or the user of a test.

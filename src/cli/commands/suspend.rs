@@ -1,0 +1,49 @@
+//! `agentctl suspend` and `agentctl resume`.
+
+use super::{ask, say};
+use crate::cli::args::{Arguments, Resume, Suspend};
+use crate::cli::render::{Look, escape, json};
+use crate::cli::{CliError, Exit, Outside};
+use crate::control::Request;
+use crate::control::wire::{ResumeOrder, ResumedReply, SuspendOrder, SuspendedReply};
+use crate::record::SuspendTarget;
+
+/// Hands off.
+pub fn suspend(common: &Arguments, options: &Suspend, outside: &mut Outside<'_>) -> Result<Exit, CliError> {
+    let target = target(options.target.as_ref());
+    let order = SuspendOrder { target, seconds: options.span.as_secs(), reason: options.reason.clone() };
+    let reply: SuspendedReply = ask::agent(common, &Request::Suspend(order))?;
+    if common.json {
+        json::write(outside, &reply)?;
+        return Ok(Exit::Good);
+    }
+    let look = Look::of(outside);
+    let one = &reply.suspension;
+    let until = one.until.map_or_else(|| "resumed".to_owned(), |until| look.when(until));
+    let named = escape::line(&one.target.to_string()).into_owned();
+    let again = if one.target == SuspendTarget::All { "--all".to_owned() } else { named.clone() };
+    let text = format!("{named} is suspended until {until}; `agentctl resume {again}` ends it before\n");
+    say(outside, &text)?;
+    Ok(Exit::Good)
+}
+
+/// Hands on again.
+pub fn resume(common: &Arguments, options: &Resume, outside: &mut Outside<'_>) -> Result<Exit, CliError> {
+    let target = target(options.target.as_ref());
+    let named = escape::line(&target.to_string()).into_owned();
+    let reply: ResumedReply = ask::agent(common, &Request::Resume(ResumeOrder { target }))?;
+    if common.json {
+        json::write(outside, &reply)?;
+        return Ok(Exit::Good);
+    }
+    let text = match reply.was_suspended {
+        true => format!("{named} is held to its declaration again\n"),
+        false => format!("{named} was not suspended; `agentctl status` lists what is\n"),
+    };
+    say(outside, &text)?;
+    Ok(Exit::Good)
+}
+
+fn target(named: Option<&SuspendTarget>) -> SuspendTarget {
+    named.cloned().unwrap_or(SuspendTarget::All)
+}

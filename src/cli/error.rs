@@ -1,0 +1,79 @@
+//! Why a command failed.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
+use crate::control::ClientError;
+use crate::host::facts::FactsError;
+use crate::host::files::FilesError;
+use crate::host::units::UnitError;
+use crate::record::RecordError;
+use crate::source::{CredentialsError, FetchError};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// Nobody takes what is said.
+    #[error("could not write the output")]
+    Output(#[source] io::Error),
+    /// The agent gave no answer.
+    #[error(transparent)]
+    Agent(#[from] ClientError),
+    /// The local settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A folder that was named.
+    #[error("could not read {}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file that was named, or that is to be written.
+    #[error("could not use {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        source: io::Error,
+    },
+    /// The declaration has faults; they were shown.
+    #[error("the declaration is refused: {count} faults are shown above")]
+    Refused {
+        /// How many.
+        count: usize,
+    },
+    /// The facts of this host.
+    #[error("the facts of this host could not be read")]
+    Facts(#[from] FactsError),
+    /// This host's doors.
+    #[error("this host could not be looked at: run it as root")]
+    Host(#[source] io::Error),
+    /// The remote did not give the branch.
+    #[error("the remote could not be used, so nothing was written")]
+    Remote(#[from] FetchError),
+    /// The credentials could not be read.
+    #[error("the remote could not be asked, so nothing was written")]
+    Credentials(#[from] CredentialsError),
+    /// The agent could not be started.
+    #[error(
+        "the settings are written, but agentd could not be started: `systemctl status agentd` tells more"
+    )]
+    Start(#[source] UnitError),
+    /// The history without the agent.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A scratch folder.
+    #[error("could not prepare a scratch folder")]
+    Scratch(#[from] FilesError),
+    /// What was typed makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The asynchronous machinery could not be started.
+    #[error("could not start")]
+    Runtime(#[source] io::Error),
+}
