@@ -10,7 +10,6 @@ use crate::control::{Asked, Refusal, Reply, Request};
 use crate::model::Trigger;
 use crate::reconcile::{PassReport, Scope};
 use crate::status::standing::line_of;
-use crate::trigger::Noticed;
 
 /// A client that waits for a sync.
 pub(super) struct Sync {
@@ -80,8 +79,7 @@ impl Daemon {
                         let _ = sender.send(Event::Viewed(Box::new(view)));
                     }
                     if let Some(scope) = look_at {
-                        let noticed = Noticed { scope, rearm: false, events: 0, overflows: 0 };
-                        let _ = sender.send(Event::Noticed(noticed));
+                        let _ = sender.send(Event::Wanted(scope));
                     }
                 }
             }

@@ -8,6 +8,7 @@ use super::workshop::{PassDone, View};
 use crate::control::Asked;
 use crate::kind::{Desired, Watch};
 use crate::model::CommitId;
+use crate::reconcile::Scope;
 use crate::reconcile::pass::Stage;
 use crate::trigger::Noticed;
 use crate::worker;
@@ -31,6 +32,8 @@ pub enum Event {
     Viewed(Box<View>),
     /// A client asks.
     Asked(Box<Asked>),
+    /// What a client asked for makes this worth a look, even if the host did not change.
+    Wanted(Scope),
     /// The time for one of the timers came.
     Timer,
     /// Read the settings again.

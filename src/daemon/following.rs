@@ -163,8 +163,7 @@ impl Daemon {
             Err(Refused { message, diagnostics }) => self.refuse(commit, message, diagnostics),
             Ok((watches, view)) => {
                 info!(revision = commit.short(), "revision {} is in force", commit.short());
-                let at = self.clock.now();
-                self.watcher.iter_mut().for_each(|watcher| watcher.want(watches.clone(), at));
+                self.watches.want(watches, desired);
                 self.follow.iter_mut().for_each(|follow| follow.accept(commit.clone()));
                 self.view = view;
                 self.want_pass(Scope::Full, Trigger::Revision);

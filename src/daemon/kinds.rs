@@ -24,7 +24,7 @@ pub fn kinds(window: &Arc<Window>) -> Engine {
         Box::new(Lane::new(Firewall::guarded(Arc::clone(window)))),
         Box::new(Lane::new(Packages::default())),
         Box::new(Lane::new(Files::default())),
-        Box::new(Lane::new(Services)),
+        Box::new(Lane::new(Services::default())),
     ])
 }
 

@@ -18,6 +18,7 @@ mod setup;
 mod shop;
 mod timers;
 mod view;
+mod watches;
 mod workshop;
 
 pub use kinds::{kinds, this_host};

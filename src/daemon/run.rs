@@ -21,6 +21,7 @@ use super::service::Manager;
 use super::setup::Setup;
 use super::shop::Shop;
 use super::timers::Timers;
+use super::watches::Watches;
 use super::workshop::{OpenError, PassDone, PassRequest, View, Workshop};
 use crate::control::{self, Access, Agent, Asked};
 use crate::guard::firewall::Window;
@@ -33,7 +34,7 @@ use crate::reconcile::{Engine, Scope};
 use crate::record::{Fact, RecordError};
 use crate::status::{AgentInfo, Snapshot};
 use crate::trigger::schedule::Spread;
-use crate::trigger::{Inbox, Noticed, Watcher};
+use crate::trigger::{Inbox, Noticed};
 
 /// Where the daemon works.
 pub struct Place {
@@ -114,7 +115,7 @@ pub(super) struct Daemon {
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) sender: UnboundedSender<Event>,
     pub(super) inbox: Arc<Inbox>,
-    pub(super) watcher: Option<Watcher>,
+    pub(super) watches: Watches,
     pub(super) follow: Option<Follow>,
     /// When the last fetch began, on the clock that counts from boot.
     pub(super) fetch_begun: Option<Duration>,
@@ -181,18 +182,11 @@ impl Daemon {
         tokio::spawn(control::serve(listener, door, control::Limits::default()));
 
         let inbox = Arc::new(Inbox::default());
-        let mut notes = Vec::new();
-        let watcher = match Watcher::new(Arc::clone(&inbox), clock.now()) {
-            Ok(mut watcher) => {
-                // Before the first look: what changes in between is noticed.
-                watcher.want(watches, clock.now());
-                Some(watcher)
-            }
-            Err(error) => {
-                notes.push(format!("files can't be watched ({error}): the full pass covers them"));
-                None
-            }
-        };
+        let mut armed = Watches::new(&inbox, &clock);
+        if let Some(desired) = &view.desired {
+            // Before the first look: what changes in between is noticed.
+            armed.want(watches, desired);
+        }
         let agent = AgentInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -210,7 +204,7 @@ impl Daemon {
             stopping,
             sender,
             inbox,
-            watcher,
+            watches: armed,
             timers,
             manager: Manager::default(),
             view,
@@ -220,7 +214,7 @@ impl Daemon {
             passing: false,
             pending: None,
             syncs: Vec::new(),
-            notes,
+            notes: Vec::new(),
         };
         let ears = Ears {
             events,
@@ -283,6 +277,7 @@ impl Daemon {
                 self.seek_proof();
             }
             Event::Asked(asked) => self.asked(*asked),
+            Event::Wanted(scope) => self.want_pass(scope, Trigger::Request),
             Event::Timer => self.timer(),
             Event::Reload => self.reload(),
             Event::Terminate => {
@@ -296,8 +291,7 @@ impl Daemon {
 
     fn noticed(&mut self, noticed: Noticed) {
         if noticed.rearm {
-            let now = self.clock.now();
-            self.watcher.iter_mut().for_each(|watcher| watcher.rearm(now));
+            self.watches.rearm(self.view.desired.as_deref());
         }
         if noticed.overflows > 0 {
             warn!(overflows = noticed.overflows, "events were lost: one full pass makes up for them");
@@ -328,8 +322,7 @@ impl Daemon {
         self.passing = true;
         if request.scope == Scope::Full {
             // Watches are themselves reconciled: a full pass makes up for whatever they missed.
-            let now = self.clock.now();
-            self.watcher.iter_mut().for_each(|watcher| watcher.rearm(now));
+            self.watches.rearm(self.view.desired.as_deref());
             self.timers.full_pass = Some(now_plus(self.spread().interval(self.setup.full_pass)));
         }
         let (shop, sender) = (self.shop.clone(), self.sender.clone());
@@ -363,7 +356,7 @@ impl Daemon {
                 self.retry = scope.clone();
             }
             self.view = view;
-            let requested = summary.triggers.contains(&Trigger::Request);
+            let requested = summary.full && summary.triggers.contains(&Trigger::Request);
             let triggers = summary.triggers.iter().copied().collect();
             self.last_pass = Some(summary);
             self.manager.ready();

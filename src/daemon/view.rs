@@ -60,7 +60,7 @@ impl Daemon {
             view: &self.view,
             source,
             rejected: follow.and_then(|follow| follow.rejected.clone()),
-            watches: self.watch_health(),
+            watches: self.watches.health(),
             last_pass: self.last_pass.clone(),
             next_full_pass: self.timers.full_pass.map(|due| self.wall_time(due)),
             reconciling: self.passing,
@@ -71,22 +71,6 @@ impl Daemon {
         let made = snapshot(parts, self.snapshot.as_deref());
         self.manager.status(&made);
         self.snapshot = Some(Arc::new(made));
-    }
-
-    pub(super) fn watch_health(&self) -> Vec<WatchHealth> {
-        match &self.watcher {
-            Some(watcher) => vec![watcher.health()],
-            None => vec![WatchHealth {
-                name: "file".to_owned(),
-                method: "inotify".to_owned(),
-                live_since: None,
-                blind_since: Some(self.agent.started),
-                watches: 0,
-                events: 0,
-                overflows: 0,
-                message: self.notes.first().cloned(),
-            }],
-        }
     }
 }
 

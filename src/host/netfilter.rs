@@ -4,7 +4,7 @@
 //! `linux/netlink.h`, `linux/netfilter/nfnetlink.h` and `linux/netfilter/nf_tables.h`.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink, recv, send, socket_with,
     sockopt,
 };
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Asks the kernel.
 pub trait Netfilter: Send + Sync {
@@ -128,6 +130,36 @@ impl Monitor {
 impl AsFd for Monitor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Monitor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// A monitor that can be waited for by the loop.
+pub struct Waiting(AsyncFd<Monitor>);
+
+impl Waiting {
+    /// Hands a monitor to the runtime we are called on.
+    #[allow(unsafe_code)]
+    pub fn on_runtime(monitor: Monitor) -> io::Result<Self> {
+        // SAFETY: the monitor owns its socket and gives back the same one for as long as it lives.
+        let registered = unsafe { AsyncFd::register_with_interest(monitor, Interest::READABLE) };
+        registered.map(Waiting).map_err(io::Error::from)
+    }
+
+    /// Waits until there is something to hear, and takes it all. After [`Heard::Missed`] there may be more: what came
+    /// later is heard next time.
+    pub async fn hear(&self) -> io::Result<Heard> {
+        let mut ready = self.0.readable().await?;
+        let heard = self.0.get_ref().hear();
+        if matches!(heard, Ok(Heard::Generations(_))) {
+            ready.clear_ready();
+        }
+        heard
     }
 }
 

@@ -4,11 +4,16 @@
 //! latency, never correctness. Flows in: what the kinds want watched, the settings' intervals. Flows out:
 //! [`inbox::Noticed`] and points in time.
 
+mod gauge;
 pub mod inbox;
+pub mod netfilter;
 pub mod schedule;
+pub mod units;
 pub mod watch_map;
 pub mod watcher;
 
 pub use inbox::{Inbox, Noticed};
+pub use netfilter::FirewallWatch;
+pub use units::UnitWatch;
 pub use watch_map::WatchMap;
 pub use watcher::Watcher;

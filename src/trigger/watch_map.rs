@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::kind::{LookAt, Watch};
+use crate::model::KindName;
 
 /// Folders to watch, and what stands behind each name in them.
 #[derive(Debug, Default)]
@@ -67,6 +68,20 @@ impl WatchMap {
         folders.flat_map(|(_, folder)| folder.anything.iter().chain(folder.names.values().flatten()))
     }
 
+    /// The kinds that watch the content of a folder.
+    pub fn kinds_in(&self, folder: &Path) -> BTreeSet<KindName> {
+        let folder = self.folders.get(folder).into_iter();
+        folder
+            .flat_map(|folder| folder.anything.iter().chain(folder.names.values().flatten()))
+            .map(kind_of)
+            .collect()
+    }
+
+    /// The kinds that have something in a folder or below it.
+    pub fn kinds_below(&self, path: &Path) -> BTreeSet<KindName> {
+        self.below(path).map(kind_of).collect()
+    }
+
     fn add_way(&mut self, folder: &Path) {
         let mut child = folder;
         while let (Some(parent), Some(name)) = (child.parent(), child.file_name()) {
@@ -79,10 +94,18 @@ impl WatchMap {
     }
 }
 
+/// The kind that is to look.
+pub(super) fn kind_of(look_at: &LookAt) -> KindName {
+    match look_at {
+        LookAt::Kind(kind) => *kind,
+        LookAt::Resource(resource) => resource.kind,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{KindName, ResourceId};
+    use crate::model::ResourceId;
 
     fn map() -> WatchMap {
         let site = LookAt::Resource(ResourceId::new(KindName::File, "/etc/nginx/site"));

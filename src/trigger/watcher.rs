@@ -4,15 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use notify::event::{Event, EventKindMask};
 use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::inbox::Inbox;
-use super::watch_map::WatchMap;
-use crate::kind::Watch;
+use super::watch_map::{WatchMap, kind_of};
+use crate::kind::{LookAt, Watch};
+use crate::model::KindName;
 use crate::status::WatchHealth;
 
 /// Watches what the kinds want watched.
@@ -24,14 +25,14 @@ pub struct Watcher {
     /// `/var` beside what is managed wake nobody.
     ways: Branch,
     live_since: Timestamp,
-    blind_since: Option<Timestamp>,
+    blind_since: BTreeMap<KindName, Timestamp>,
     refused: BTreeMap<PathBuf, String>,
 }
 
 struct Shared {
     map: RwLock<WatchMap>,
     inbox: Arc<Inbox>,
-    events: AtomicU64,
+    events: Mutex<BTreeMap<KindName, u64>>,
     overflows: AtomicU64,
 }
 
@@ -55,16 +56,26 @@ impl Watcher {
         let shared = Arc::new(Shared {
             map: RwLock::new(WatchMap::default()),
             inbox,
-            events: AtomicU64::new(0),
+            events: Mutex::default(),
             overflows: AtomicU64::new(0),
         });
         let on_content = Arc::clone(&shared);
         let on_way = Arc::clone(&shared);
-        // CORE leaves out OPEN and ACCESS: reading a managed file must not wake us.
-        let contents = Branch::new(EventKindMask::CORE, move |event| on_content.content_changed(&event))?;
+        // CORE leaves out OPEN and ACCESS: reading a managed file must not wake us. The end of writing is told
+        // where nothing was written, too: that is how dpkg's locks are let go, and what is written through a
+        // mapping shows nowhere else.
+        let change = EventKindMask::CORE | EventKindMask::ACCESS_CLOSE;
+        let contents = Branch::new(change, move |event| on_content.content_changed(&event))?;
         let coming_and_going = EventKindMask::CREATE | EventKindMask::REMOVE | EventKindMask::MODIFY_NAME;
         let ways = Branch::new(coming_and_going, move |event| on_way.way_changed(&event))?;
-        Ok(Watcher { shared, contents, ways, live_since: now, blind_since: None, refused: BTreeMap::new() })
+        Ok(Watcher {
+            shared,
+            contents,
+            ways,
+            live_since: now,
+            blind_since: BTreeMap::new(),
+            refused: BTreeMap::new(),
+        })
     }
 
     /// Takes up what is wanted.
@@ -80,27 +91,46 @@ impl Watcher {
         self.refused.clear();
         self.contents.arm(map.folders(), &mut self.refused);
         self.ways.arm(map.ways(), &mut self.refused);
-        self.blind_since = if self.refused.is_empty() { None } else { self.blind_since.or(Some(now)) };
+        let blind: BTreeSet<KindName> =
+            self.refused.keys().flat_map(|folder| map.kinds_below(folder)).collect();
+        self.blind_since.retain(|kind, _| blind.contains(kind));
+        for kind in blind {
+            self.blind_since.entry(kind).or_insert(now);
+        }
     }
 
-    /// How it is.
-    pub fn health(&self) -> WatchHealth {
-        let refused = self.refused.iter().next().map(|(folder, why)| {
-            let count = self.refused.len();
+    /// How it is, for each kind that has something watched.
+    pub fn health(&self) -> Vec<WatchHealth> {
+        let map = self.shared.map.read().unwrap_or_else(PoisonError::into_inner);
+        let mut watches: BTreeMap<KindName, u64> = BTreeMap::new();
+        for kind in map.folders().flat_map(|folder| map.kinds_in(folder)) {
+            watches.entry(kind).or_default();
+        }
+        for kind in self.contents.present.keys().flat_map(|folder| map.kinds_in(folder)) {
+            *watches.entry(kind).or_default() += 1;
+        }
+        watches.into_iter().map(|(kind, watches)| self.health_of(kind, watches, &map)).collect()
+    }
+
+    fn health_of(&self, kind: KindName, watches: u64, map: &WatchMap) -> WatchHealth {
+        let mut refused = self.refused.iter().filter(|(folder, _)| map.kinds_below(folder).contains(&kind));
+        let message = refused.next().map(|(folder, why)| {
+            let count = refused.count() + 1;
             format!(
                 "{count} folders can't be watched ({}: {why}); the full pass covers them",
                 folder.display()
             )
         });
+        let events = self.shared.events.lock().unwrap_or_else(PoisonError::into_inner);
         WatchHealth {
-            name: "file".to_owned(),
+            name: kind.to_string(),
             method: "inotify".to_owned(),
             live_since: Some(self.live_since),
-            blind_since: self.blind_since,
-            watches: (self.contents.present.len() + self.ways.present.len()) as u64,
-            events: self.shared.events.load(Ordering::Relaxed),
+            blind_since: self.blind_since.get(&kind).copied(),
+            watches,
+            events: events.get(&kind).copied().unwrap_or(0),
             overflows: self.shared.overflows.load(Ordering::Relaxed),
-            message: refused,
+            message,
         }
     }
 }
@@ -164,10 +194,10 @@ impl Shared {
         }
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
         for path in &event.paths {
-            let mut targets = map.at(path).peekable();
-            if targets.peek().is_some() {
-                self.events.fetch_add(1, Ordering::Relaxed);
-                self.inbox.look_at(targets);
+            let targets: Vec<&LookAt> = map.at(path).collect();
+            if !targets.is_empty() {
+                self.count(&targets);
+                self.inbox.look_at(targets.into_iter());
             }
             if map.folders().any(|folder| folder == path) {
                 self.inbox.rearm(map.below(path));
@@ -181,8 +211,17 @@ impl Shared {
         }
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
         for path in event.paths.iter().filter(|path| map.is_on_the_way(path)) {
-            self.events.fetch_add(1, Ordering::Relaxed);
-            self.inbox.rearm(map.below(path));
+            let targets: Vec<&LookAt> = map.below(path).collect();
+            self.count(&targets);
+            self.inbox.rearm(targets.into_iter());
+        }
+    }
+
+    /// One event for each kind that it is about.
+    fn count(&self, targets: &[&LookAt]) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        for kind in targets.iter().map(|target| kind_of(target)).collect::<BTreeSet<_>>() {
+            *events.entry(kind).or_default() += 1;
         }
     }
 
@@ -220,8 +259,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::kind::LookAt;
-    use crate::model::{KindName, ResourceId};
+    use crate::model::ResourceId;
     use crate::reconcile::Scope;
 
     fn id(path: &Path) -> ResourceId {
@@ -271,13 +309,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_lock_that_is_let_go_is_noticed_though_nothing_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = dir.path().join("lock");
+        std::fs::write(&lock, "").unwrap();
+        let inbox = Arc::new(Inbox::default());
+        let mut watcher = Watcher::new(Arc::clone(&inbox), Timestamp::UNIX_EPOCH).unwrap();
+        watcher.want(vec![watch(&lock)], Timestamp::UNIX_EPOCH);
+        let held = std::fs::File::options().read(true).write(true).open(&lock).unwrap();
+        drop(held);
+        noticed(&inbox, &lock, &mut watcher).await;
+        assert_eq!(watcher.health()[0].events, 1);
+    }
+
+    #[tokio::test]
     async fn a_folder_that_comes_late_or_is_replaced_is_watched() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a/b/conf");
         let inbox = Arc::new(Inbox::default());
         let mut watcher = Watcher::new(Arc::clone(&inbox), Timestamp::UNIX_EPOCH).unwrap();
         watcher.want(vec![watch(&file)], Timestamp::UNIX_EPOCH);
-        assert_eq!(watcher.health().message, None);
+        let health = watcher.health();
+        assert_eq!((health.len(), &health[0].name, &health[0].message), (1, &"file".to_owned(), &None));
 
         std::fs::create_dir(dir.path().join("a")).unwrap();
         noticed(&inbox, &file, &mut watcher).await;

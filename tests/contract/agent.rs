@@ -77,7 +77,7 @@ impl Agent {
 }
 
 fn engine() -> Engine {
-    Engine::new(vec![Box::new(Lane::new(Services))])
+    Engine::new(vec![Box::new(Lane::new(Services::default()))])
 }
 
 /// A declared unit.

@@ -25,7 +25,8 @@ pub(super) const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 pub(super) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 pub(super) const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
-const SYSTEMD: &str = "org.freedesktop.systemd1";
+pub(super) const SYSTEMD: &str = "org.freedesktop.systemd1";
+pub(super) const BUS: &str = "org.freedesktop.DBus";
 
 /// How long one call may take: the bus's own custom. A reload of all unit files has its own limit.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(25);
@@ -147,18 +148,47 @@ impl Bus {
 fn connect(socket: &Path) -> Result<(Runtime, Peer), BusError> {
     let gone = |error: io::Error| BusError::Gone(format!("{}: {error}", socket.display()));
     let runtime = Builder::new_current_thread().enable_all().build().map_err(gone)?;
-    let connection = runtime.block_on(async {
-        let stream = std::os::unix::net::UnixStream::connect(socket).map_err(gone)?;
-        let connecting = zbus::connection::Builder::unix_stream(stream).build();
-        match timeout(CALL_LIMIT, connecting).await {
-            Ok(connected) => connected.map_err(BusError::from),
-            Err(_) => Err(BusError::Late(CALL_LIMIT)),
-        }
-    })?;
-    Ok((runtime, Peer(connection)))
+    let peer = runtime.block_on(Peer::connect(socket))?;
+    Ok((runtime, peer))
 }
 
 impl Peer {
+    /// A connection that the runtime we are called on drives.
+    pub(super) async fn connect(socket: &Path) -> Result<Peer, BusError> {
+        let gone = |error: io::Error| BusError::Gone(format!("{}: {error}", socket.display()));
+        let connecting = async {
+            let stream = tokio::net::UnixStream::connect(socket).await.map_err(gone)?;
+            let stream = stream.into_std().map_err(gone)?;
+            zbus::connection::Builder::unix_stream(stream).build().await.map_err(BusError::from)
+        };
+        match timeout(CALL_LIMIT, connecting).await {
+            Ok(connected) => connected.map(Peer),
+            Err(_) => Err(BusError::Late(CALL_LIMIT)),
+        }
+    }
+
+    /// A method of the bus itself.
+    pub(super) async fn bus<R>(
+        &self,
+        method: &str,
+        body: &(impl Serialize + DynamicType),
+    ) -> Result<R, BusError>
+    where
+        R: DeserializeOwned + Type,
+    {
+        COUNTERS.bus_called();
+        let calling = self.0.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), method, body);
+        match timeout(CALL_LIMIT, calling).await {
+            Ok(reply) => answer(&reply?),
+            Err(_) => Err(BusError::Late(CALL_LIMIT)),
+        }
+    }
+
+    /// Everything the bus sends us from now on. To be read while there is one: its queue is short.
+    pub(super) fn everything(&self) -> MessageStream {
+        MessageStream::from(&self.0)
+    }
+
     /// A method of the manager.
     pub(super) async fn manager<R>(
         &self,
@@ -239,12 +269,17 @@ pub(super) async fn next_within(
     stream: &mut MessageStream,
     limit: Duration,
 ) -> Result<Option<Message>, BusError> {
-    let next = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *stream).poll_next(cx));
-    match timeout(limit, next).await {
+    match timeout(limit, next(stream)).await {
         Err(_) => Ok(None),
-        Ok(Some(Ok(message))) => Ok(Some(message)),
-        Ok(Some(Err(error))) => Err(error.into()),
-        Ok(None) => Err(BusError::Gone("the connection was closed".into())),
+        Ok(message) => message.map(Some),
+    }
+}
+
+/// The next message. An ended stream is a lost connection.
+pub(super) async fn next(stream: &mut MessageStream) -> Result<Message, BusError> {
+    match std::future::poll_fn(|cx| std::pin::Pin::new(&mut *stream).poll_next(cx)).await {
+        Some(message) => Ok(message?),
+        None => Err(BusError::Gone("the connection was closed".into())),
     }
 }
 

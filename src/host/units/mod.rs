@@ -9,6 +9,7 @@
 //!             ├─ stale: whether systemd should read files again, where it does not notice itself
 //!             ├─ jobs: start, stop, reload and wait for the job's end
 //!             └─ transient: work outside our control group, and timers that fire without us
+//! UnitSignals ── what systemd tells without being asked; async, for the thread that waits for events
 //! FakeUnits   ── the same behaviour without systemd; one contract test runs against both
 //! ```
 
@@ -17,6 +18,7 @@ mod fake;
 mod files;
 mod jobs;
 mod name;
+mod signals;
 mod stale;
 mod system;
 mod transient;
@@ -24,6 +26,7 @@ mod types;
 
 pub use fake::FakeUnits;
 pub use name::{UnitKind, UnitName};
+pub use signals::{UnitSignal, UnitSignals};
 pub use system::SystemUnits;
 pub use types::{
     JobEnd, Scheduled, TransientJob, UnitAction, UnitDetails, UnitError, UnitFileAction, UnitStatus,

@@ -92,6 +92,12 @@ impl Database {
         &self.table
     }
 
+    /// Whether the database is provably still the one that was read. Two stats.
+    pub fn still_holds(&self, root: &Root) -> bool {
+        let now = root.folder(FOLDER).ok().flatten().and_then(|folder| Unchanged::of(&folder).ok());
+        self.identity.is_some() && self.identity == now
+    }
+
     /// The database as it is now: `last` again if it still holds.
     pub fn read(root: &Root, last: Option<Database>) -> Result<Database, DatabaseError> {
         let folder = root.folder(FOLDER).map_err(DatabaseError::Reach)?;

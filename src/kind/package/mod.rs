@@ -150,6 +150,15 @@ impl Kind for Packages {
         spec::declare(key, state)
     }
 
+    /// Nobody was changing packages when the database was read, nobody is, and it is the same. The end of a
+    /// transaction that was under way then is news, though the database may have had its last word before.
+    fn is_untouched(&self, host: &Host, _key: Option<&Key>) -> bool {
+        let holds = |database: &Database| database.still_holds(&host.root);
+        self.running.is_none()
+            && self.database.as_ref().is_some_and(holds)
+            && transaction_running(host).is_none()
+    }
+
     /// dpkg renames a new `status` into place at the end of every run, and lets go of its locks when a
     /// transaction is over.
     fn watches(specs: &Specs<Spec>) -> Vec<Watch> {

@@ -22,6 +22,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use crate::host::Host;
 use crate::host::units::{UnitError, UnitName, UnitStatus};
 use crate::kind::desired::{Desired, Part};
@@ -36,9 +38,11 @@ pub use spec::{Spec, Wish, unit_name};
 use state::Told;
 pub use state::{Activity, Boot, Load, State};
 
-/// systemd units.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Services;
+/// systemd units. Holds what systemd last said of each, so that the echo of our own start is told from news.
+#[derive(Clone, Debug, Default)]
+pub struct Services {
+    last: BTreeMap<Key, UnitStatus>,
+}
 
 /// Where people turn units on and off by hand.
 const FOLDER: &str = "/etc/systemd/system";
@@ -69,13 +73,18 @@ impl Kind for Services {
                 }
             }
         }
+        if want.only.is_none() {
+            self.last.clear();
+        }
+        units.iter().for_each(|unit| drop(self.last.remove(&Key::from(unit.as_str()))));
         for status in host.units.status(&units).map_err(blind)? {
             let key = Key::from(status.name.as_str());
             let reading = match want.specs.get(&key) {
                 Some(declared) => reading(host, &status, &declared.spec).map_err(blind)?,
                 None => pruned_reading(&status),
             };
-            observed.readings.insert(key, reading);
+            observed.readings.insert(key.clone(), reading);
+            self.last.insert(key, status);
         }
         Ok(observed)
     }
@@ -123,6 +132,16 @@ impl Kind for Services {
             look_at: LookAt::Resource(ResourceId::new(KindName::Service, key.clone())),
         }));
         watches
+    }
+
+    /// One call on the bus: systemd says the same of it, word for word, as when we last looked.
+    fn is_untouched(&self, host: &Host, key: Option<&Key>) -> bool {
+        let last: Vec<&UnitStatus> = match key {
+            Some(key) => self.last.get(key).into_iter().collect(),
+            None => self.last.values().collect(),
+        };
+        let units: Vec<UnitName> = last.iter().map(|status| status.name.clone()).collect();
+        !last.is_empty() && host.units.status(&units).is_ok_and(|now| now.iter().eq(last))
     }
 
     fn inputs(spec: &Spec) -> Vec<(Reaction, ResourceId)> {

@@ -125,6 +125,8 @@ impl State {
             }
             ("activating", _) => Activity::Starting,
             ("inactive", _) if matches!(status.job.as_str(), "start" | "restart") => Activity::Starting,
+            // A restart between its halves.
+            ("deactivating", _) if matches!(status.job.as_str(), "start" | "restart") => Activity::Starting,
             ("deactivating", _) => Activity::Stopping,
             ("inactive", _) => Activity::Stopped,
             ("failed" | "maintenance", _) => Activity::Failed(status.result.clone()),

@@ -152,7 +152,7 @@ fn nothing_is_known_while_systemd_does_not_answer() {
     ground.units.set_reachable(false);
     let specs = specs("a = { state = 'stopped' }");
     let want = Want { specs: &specs, prune: &BTreeSet::new(), only: None };
-    let blind = Services.observe(&ground.host, &want).unwrap_err();
+    let blind = Services::default().observe(&ground.host, &want).unwrap_err();
     assert!(blind.to_string().contains("systemd does not answer"), "{blind}");
 }
 
@@ -177,4 +177,29 @@ fn what_was_turned_on_by_us_may_be_given_up_and_is_gone_then() {
     assert_eq!(retire[0].changes, [Change::Retire]);
     assert_eq!(ground.apply(&dropped, &retire), [OutcomeResult::Done]);
     assert_eq!(ground.differences(&dropped, &["a.service"], &Hand::default()), []);
+}
+
+#[test]
+fn what_systemd_says_as_before_is_an_echo_and_any_other_word_is_news() {
+    let ground = Ground::new();
+    ground.lay("a.service", DAEMON);
+    ground.lay("b.service", DAEMON);
+    let specs = specs("a = { state = 'running' }\nb = { enabled = true }");
+    let (a, b) = (Key::from("a.service"), Key::from("b.service"));
+    let mut kind = Services::default();
+    let untouched = |kind: &Services, key: Option<&Key>| kind.is_untouched(&ground.host, key);
+    assert!(!untouched(&kind, None) && !untouched(&kind, Some(&a)), "nothing was read yet");
+    let mut look = |kind: &mut Services, only: Option<&BTreeSet<Key>>| {
+        kind.observe(&ground.host, &Want { specs: &specs, prune: &BTreeSet::new(), only }).unwrap();
+    };
+    look(&mut kind, None);
+    assert!(untouched(&kind, None) && untouched(&kind, Some(&a)));
+    ground.units.act(UnitAction::Start, &name("a.service")).unwrap();
+    assert!(!untouched(&kind, None) && !untouched(&kind, Some(&a)) && untouched(&kind, Some(&b)));
+    look(&mut kind, Some(&BTreeSet::from([a.clone()])));
+    assert!(untouched(&kind, None), "one look at what moved is enough");
+    ground.units.change_files(UnitFileAction::Enable, &[name("b.service")]).unwrap();
+    assert!(!untouched(&kind, None) && untouched(&kind, Some(&a)));
+    ground.units.set_reachable(false);
+    assert!(!untouched(&kind, Some(&a)), "what can't be asked is not proven");
 }

@@ -134,7 +134,7 @@ impl Ground {
     ) -> Vec<Difference<Change>> {
         let prune: BTreeSet<Key> = prune.iter().map(|key| Key::from(*key)).collect();
         let want = Want { specs, prune: &prune, only: None };
-        let mut kind = Services;
+        let mut kind = Services::default();
         let observed = kind.observe(&self.host, &want).unwrap();
         kind.diff(&want, &observed, &DiffCx { levels })
     }
@@ -165,7 +165,7 @@ impl Ground {
 
     fn reading(&self, specs: &Specs<Spec>, unit: &str) -> Reading<State> {
         let want = Want { specs, prune: &BTreeSet::new(), only: None };
-        Services.observe(&self.host, &want).unwrap().readings.remove(unit).unwrap()
+        Services::default().observe(&self.host, &want).unwrap().readings.remove(unit).unwrap()
     }
 }
 

@@ -1,0 +1,83 @@
+//! Everything that wakes the loop by itself: folders, the packet filter, systemd. Losing one never stops the others.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use crate::host::clock::Clock;
+use crate::kind::{Desired, Watch};
+use crate::status::WatchHealth;
+use crate::trigger::{FirewallWatch, Inbox, UnitWatch, Watcher};
+
+/// The watchers, and what each is there for.
+pub struct Watches {
+    clock: Arc<dyn Clock>,
+    folders: Result<Watcher, NoFolders>,
+    firewall: FirewallWatch,
+    units: UnitWatch,
+}
+
+/// Folders can't be watched at all.
+struct NoFolders {
+    since: Timestamp,
+    why: String,
+}
+
+impl Watches {
+    /// Watchers that put what they notice into `inbox`; they watch nothing yet.
+    pub fn new(inbox: &Arc<Inbox>, clock: &Arc<dyn Clock>) -> Self {
+        let since = clock.now();
+        let folders = Watcher::new(Arc::clone(inbox), since).map_err(|error| {
+            warn!("folders can't be watched: the full pass covers them: {error}");
+            NoFolders { since, why: format!("folders can't be watched ({error}); the full pass covers them") }
+        });
+        Watches {
+            clock: Arc::clone(clock),
+            folders,
+            firewall: FirewallWatch::new(Arc::clone(inbox), Arc::clone(clock)),
+            units: UnitWatch::new(Arc::clone(inbox), Arc::clone(clock)),
+        }
+    }
+
+    /// Watches what concerns this desired state, and nothing else.
+    pub fn want(&mut self, watches: Vec<Watch>, desired: &Desired) {
+        if let Ok(folders) = &mut self.folders {
+            folders.want(watches, self.clock.now());
+        }
+        match desired.firewall.is_empty() {
+            true => self.firewall.disarm(),
+            false => self.firewall.arm(),
+        }
+        // A name that is none is the kind's to complain about.
+        self.units.want(desired.service.keys().filter_map(|key| key.as_str().parse().ok()).collect());
+    }
+
+    /// Watches are themselves reconciled: sets anew what was lost.
+    pub fn rearm(&mut self, desired: Option<&Desired>) {
+        if let Ok(folders) = &mut self.folders {
+            folders.rearm(self.clock.now());
+        }
+        if desired.is_some_and(|desired| !desired.firewall.is_empty()) {
+            self.firewall.arm();
+        }
+    }
+
+    /// How each is.
+    pub fn health(&self) -> Vec<WatchHealth> {
+        let folders = match &self.folders {
+            Ok(folders) => folders.health(),
+            Err(NoFolders { since, why }) => vec![WatchHealth {
+                name: "file".to_owned(),
+                method: "inotify".to_owned(),
+                live_since: None,
+                blind_since: Some(*since),
+                watches: 0,
+                events: 0,
+                overflows: 0,
+                message: Some(why.clone()),
+            }],
+        };
+        folders.into_iter().chain(self.firewall.health()).chain(self.units.health()).collect()
+    }
+}

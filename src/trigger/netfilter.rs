@@ -1,0 +1,162 @@
+//! Watches the packet filter: the kernel tells of every new generation of its rules. Our own changes are told as
+//! well; the kind knows their generation and lets nothing follow from them.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+
+use super::gauge::Gauge;
+use super::inbox::Inbox;
+use crate::host::clock::Clock;
+use crate::host::netfilter::{Heard, Monitor, Waiting};
+use crate::kind::LookAt;
+use crate::model::KindName;
+use crate::status::WatchHealth;
+
+/// Watches the packet filter of this network namespace while it is armed.
+pub struct FirewallWatch {
+    gauge: Arc<Gauge>,
+    inbox: Arc<Inbox>,
+    clock: Arc<dyn Clock>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl FirewallWatch {
+    /// A watcher that puts what it notices into `inbox`; not armed.
+    pub fn new(inbox: Arc<Inbox>, clock: Arc<dyn Clock>) -> Self {
+        FirewallWatch { gauge: Arc::new(Gauge::new("firewall", "netlink")), inbox, clock, task: None }
+    }
+
+    /// Watches from now on, if it does not already. On a runtime.
+    pub fn arm(&mut self) {
+        if self.task.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let now = self.clock.now();
+        match Monitor::open().and_then(Waiting::on_runtime) {
+            Ok(monitor) => {
+                self.gauge.live(now, 1);
+                let (gauge, inbox) = (Arc::clone(&self.gauge), Arc::clone(&self.inbox));
+                let clock = Arc::clone(&self.clock);
+                self.task = Some(tokio::spawn(async move {
+                    let error = listen(&monitor, &gauge, &inbox).await;
+                    gauge
+                        .blind(clock.now(), &format!("the kernel tells nothing more of its rules ({error})"));
+                }));
+            }
+            Err(error) => self.blind(now, &error),
+        }
+    }
+
+    /// Watches no more.
+    pub fn disarm(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+
+    /// How it is; none while it is not armed.
+    pub fn health(&self) -> Option<WatchHealth> {
+        let health = self.gauge.health();
+        (self.task.is_some() || health.blind_since.is_some()).then_some(health)
+    }
+
+    fn blind(&mut self, now: Timestamp, error: &std::io::Error) {
+        self.task = None;
+        self.gauge.blind(now, &format!("the kernel does not tell of changes of its rules ({error})"));
+    }
+}
+
+impl Drop for FirewallWatch {
+    fn drop(&mut self) {
+        self.disarm();
+    }
+}
+
+/// Listens until the socket fails.
+async fn listen(monitor: &Waiting, gauge: &Gauge, inbox: &Inbox) -> std::io::Error {
+    let firewall = LookAt::Kind(KindName::Firewall);
+    loop {
+        match monitor.hear().await {
+            Ok(Heard::Generations(generations)) if generations.is_empty() => continue,
+            Ok(Heard::Generations(generations)) => generations.iter().for_each(|_| gauge.event()),
+            // Which generations were lost does not matter: the kind asks for the last one.
+            Ok(Heard::Missed) => gauge.overflow(),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {}
+            Err(error) => return error,
+        }
+        inbox.look_at(std::iter::once(&firewall));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::host::clock::SystemClock;
+    use crate::host::program::{Files, Programs, Run, SystemPrograms};
+    use crate::reconcile::Scope;
+
+    /// Runs a test on a loop of its own, in an empty network.
+    fn in_an_empty_network(test: impl AsyncFn(&dyn Programs) + Sync) {
+        let mut ran = false;
+        SystemPrograms
+            .apart(Files::All, &mut |programs| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async { tokio::time::timeout(LIMIT, test(programs)).await.unwrap() });
+                ran = true;
+            })
+            .unwrap();
+        assert!(ran);
+    }
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn nft(programs: &dyn Programs, text: &str) {
+        let mut run = Run::new("/usr/sbin/nft", &["-f", "-"]);
+        run.stdin = text.as_bytes().to_vec();
+        assert!(programs.run(&run).unwrap().succeeded());
+    }
+
+    fn firewall() -> Scope {
+        let mut scope = Scope::nothing();
+        scope.add(&LookAt::Kind(KindName::Firewall));
+        scope
+    }
+
+    #[test]
+    fn each_change_of_the_rules_wakes_and_a_listing_does_not() {
+        in_an_empty_network(async |programs| {
+            let inbox = Arc::new(Inbox::default());
+            let mut watch = FirewallWatch::new(Arc::clone(&inbox), Arc::new(SystemClock));
+            assert_eq!(watch.health(), None);
+            watch.arm();
+            nft(programs, "list ruleset");
+            nft(programs, "add table inet x");
+            assert_eq!(inbox.take().await.scope, firewall());
+            assert_eq!(watch.health().unwrap().events, 1, "nothing was told of the listing");
+            nft(programs, "flush ruleset");
+            assert_eq!(inbox.take().await.scope, firewall());
+            let health = watch.health().unwrap();
+            assert_eq!((health.events, health.overflows, health.blind_since), (2, 0, None));
+        });
+    }
+
+    #[test]
+    fn more_than_the_kernel_keeps_is_one_look_and_not_the_end() {
+        in_an_empty_network(async |programs| {
+            let inbox = Arc::new(Inbox::default());
+            let mut watch = FirewallWatch::new(Arc::clone(&inbox), Arc::new(SystemClock));
+            watch.arm();
+            let rules = "add rule inet x c tcp dport 1 accept\n".repeat(20_000);
+            nft(programs, &format!("add table inet x\nadd chain inet x c\n{rules}"));
+            assert_eq!(inbox.take().await.scope, firewall());
+            assert_eq!(watch.health().unwrap().overflows, 1);
+            nft(programs, "add table inet y");
+            assert_eq!(inbox.take().await.scope, firewall());
+            assert_eq!(watch.health().unwrap().blind_since, None);
+        });
+    }
+}

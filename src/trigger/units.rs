@@ -1,0 +1,118 @@
+//! Watches units: systemd tells on the system bus what came of them. Where it cannot be heard (the bus or PID 1 was
+//! restarted) the watcher tries again with growing waits, and looks at all units once it hears again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::gauge::Gauge;
+use super::inbox::Inbox;
+use crate::host::clock::Clock;
+use crate::host::units::{UnitError, UnitName, UnitSignal, UnitSignals};
+use crate::kind::LookAt;
+use crate::model::{KindName, ResourceId};
+use crate::status::WatchHealth;
+
+/// The wait before the first new attempt; a re-executed PID 1 is back within a second.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// No wait is longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// A connection that lived so long was a good one: the waits start anew.
+const GOOD_AFTER: Duration = Duration::from_secs(10);
+
+/// Watches declared units.
+pub struct UnitWatch {
+    shared: Arc<Shared>,
+    units: Vec<UnitName>,
+    task: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    root: PathBuf,
+    gauge: Gauge,
+    inbox: Arc<Inbox>,
+    clock: Arc<dyn Clock>,
+}
+
+impl UnitWatch {
+    /// A watcher of the systemd of this host that puts what it notices into `inbox`; it watches nothing yet.
+    pub fn new(inbox: Arc<Inbox>, clock: Arc<dyn Clock>) -> Self {
+        UnitWatch::of_host_at("/".into(), inbox, clock)
+    }
+
+    /// The same for the host whose file tree is seen at `root`, such as a container's.
+    pub fn of_host_at(root: PathBuf, inbox: Arc<Inbox>, clock: Arc<dyn Clock>) -> Self {
+        let gauge = Gauge::new("service", "dbus");
+        UnitWatch { shared: Arc::new(Shared { root, gauge, inbox, clock }), units: Vec::new(), task: None }
+    }
+
+    /// Watches exactly these units. On a runtime.
+    pub fn want(&mut self, units: Vec<UnitName>) {
+        if units == self.units {
+            return;
+        }
+        self.stop();
+        if !units.is_empty() {
+            let (shared, units) = (Arc::clone(&self.shared), units.clone());
+            self.task = Some(tokio::spawn(async move { shared.watch(&units).await }));
+        }
+        self.units = units;
+    }
+
+    /// How it is; none while there is nothing to watch.
+    pub fn health(&self) -> Option<WatchHealth> {
+        self.task.as_ref().map(|_| self.shared.gauge.health())
+    }
+
+    fn stop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for UnitWatch {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    async fn watch(&self, units: &[UnitName]) {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let began = self.clock.since_boot();
+            let error = self.hear(units).await;
+            self.gauge.blind(self.clock.now(), &error.to_string());
+            if self.clock.since_boot().saturating_sub(began) >= GOOD_AFTER {
+                wait = FIRST_WAIT;
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// Listens until that is no longer possible.
+    async fn hear(&self, units: &[UnitName]) -> UnitError {
+        let mut signals = match UnitSignals::listen(&self.root, units).await {
+            Ok(signals) => signals,
+            Err(error) => return error,
+        };
+        self.gauge.live(self.clock.now(), units.len());
+        // Whatever happened while nobody listened.
+        self.inbox.look_at(std::iter::once(&LookAt::Kind(KindName::Service)));
+        loop {
+            let look_at = match signals.next().await {
+                Ok(UnitSignal::Settled(unit)) => {
+                    LookAt::Resource(ResourceId::new(KindName::Service, unit.as_str()))
+                }
+                Ok(UnitSignal::Files) => LookAt::Kind(KindName::Service),
+                Err(error) => return error,
+            };
+            self.gauge.event();
+            self.inbox.look_at(std::iter::once(&look_at));
+        }
+    }
+}
