@@ -352,8 +352,17 @@ impl Daemon {
             journal::pass(&report, &summary, view.desired.as_deref(), &self.view.lines);
             if let Some((due, scope)) = &report.retry {
                 let wait = due.saturating_sub(self.clock.since_boot()) + Duration::from_millis(50);
-                self.timers.retry = Some(now_plus(wait));
-                self.retry = scope.clone();
+                // What else waits is not forgotten for it.
+                match &mut self.timers.retry {
+                    Some(first) => {
+                        *first = now_plus(wait).min(*first);
+                        self.retry.merge(scope.clone());
+                    }
+                    none => {
+                        *none = Some(now_plus(wait));
+                        self.retry = scope.clone();
+                    }
+                }
             }
             self.view = view;
             let requested = summary.full && summary.triggers.contains(&Trigger::Request);

@@ -189,7 +189,7 @@ fn what_systemd_says_as_before_is_an_echo_and_any_other_word_is_news() {
     let mut kind = Services::default();
     let untouched = |kind: &Services, key: Option<&Key>| kind.is_untouched(&ground.host, key);
     assert!(!untouched(&kind, None) && !untouched(&kind, Some(&a)), "nothing was read yet");
-    let mut look = |kind: &mut Services, only: Option<&BTreeSet<Key>>| {
+    let look = |kind: &mut Services, only: Option<&BTreeSet<Key>>| {
         kind.observe(&ground.host, &Want { specs: &specs, prune: &BTreeSet::new(), only }).unwrap();
     };
     look(&mut kind, None);
