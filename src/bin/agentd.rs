@@ -57,7 +57,8 @@ fn run(config: PathBuf, state: PathBuf, socket: PathBuf) -> Result<(), Box<dyn s
     let load = Box::new(move || daemon::setup(&config));
     let window = std::sync::Arc::default();
     let kinds = daemon::kinds(&window);
-    daemon::run(daemon::this_host()?, kinds, Place { state, socket, load, window })?;
+    let aside = std::sync::Arc::new(daemon::this_host()?);
+    daemon::run(daemon::this_host()?, kinds, Place { state, socket, load, window, aside })?;
     Ok(())
 }
 

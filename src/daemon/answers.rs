@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use super::workshop::{View, Workshop};
 use crate::control::wire::{
-    ConfirmedReply, ContentPair, ContentText, DeclaredView, DiffReply, DoneReply, Explanation,
-    FingerprintReply, HistoryReply, PlanReply, ResourceDiff, RestoreOrder, RestoreWhat, RestoredReply,
-    ResumedReply, SuspendOrder, SuspendedReply, Unread, VerifyReply,
+    ContentPair, ContentText, DeclaredView, DiffReply, DoneReply, Explanation, FingerprintReply,
+    HistoryReply, PlanReply, ResourceDiff, RestoreOrder, RestoreWhat, RestoredReply, ResumedReply,
+    SuspendOrder, SuspendedReply, Unread, VerifyReply,
 };
 use crate::control::{Peer, Refusal, Reply, Request};
-use crate::guard::firewall as guard;
 use crate::keep::{ItemId, Occasion};
 use crate::kind::{Declared, Desired};
 use crate::model::fingerprint::Fingerprint;
@@ -49,20 +48,9 @@ pub fn answer(workshop: &mut Workshop, request: Request, peer: &Peer) -> Answere
         Request::Explain(query) => quiet(explain(workshop, query.resource)),
         Request::Fingerprint => quiet(Ok(Reply::Fingerprint(fingerprint(workshop)))),
         Request::Restore(order) => restore(workshop, &order, peer),
-        Request::Confirm => confirm(workshop),
         // Answered by the loop itself.
-        Request::Status | Request::Sync(_) | Request::Reload => quiet(Err(Refusal::Busy)),
+        Request::Status | Request::Sync(_) | Request::Reload | Request::Confirm => quiet(Err(Refusal::Busy)),
     }
-}
-
-fn confirm(workshop: &mut Workshop) -> Answered {
-    let reply = match guard::confirm(&workshop.host) {
-        Ok(true) => Ok(Reply::Confirmed(ConfirmedReply { what: Some(guard::WHAT.to_owned()) })),
-        Ok(false) => Ok(Reply::Confirmed(ConfirmedReply { what: None })),
-        Err(error @ guard::UndoError::TooLate) => Err(Refusal::Refused { message: error.to_string() }),
-        Err(error) => Err(Refusal::Failed { message: super::chain(&error) }),
-    };
-    Answered { reply, view: Some(workshop.view()), look_at: None }
 }
 
 fn plan(workshop: &mut Workshop) -> PlanReply {

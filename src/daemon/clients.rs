@@ -51,11 +51,11 @@ impl Daemon {
                     self.syncs_may_pass(None);
                 }
             }
+            Request::Confirm => self.confirm_for(asked),
             Request::Diff(_)
             | Request::Plan
             | Request::Suspend(_)
             | Request::Resume(_)
-            | Request::Confirm
             | Request::Approve(_)
             | Request::History(_)
             | Request::Verify(_)

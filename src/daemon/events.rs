@@ -30,6 +30,10 @@ pub enum Event {
     Adopted(Arc<Desired>, Box<Result<(Vec<Watch>, View), Refused>>),
     /// How everything stands was asked for anew.
     Viewed(Box<View>),
+    /// A new firewall was loaded and waits for its confirmation; the pass goes on.
+    Awaited,
+    /// A confirmation was tried: whether it settled something.
+    Confirmed(Result<bool, String>),
     /// A client asks.
     Asked(Box<Asked>),
     /// What a client asked for makes this worth a look, even if the host did not change.

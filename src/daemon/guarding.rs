@@ -1,6 +1,9 @@
-//! A new firewall that waits for its confirmation: a connection to the remote that was begun after it was in force
-//! gives it, if the settings say so.
+//! A new firewall that waits for its confirmation. A person gives it, or, if the settings say so, a connection to the
+//! remote that was begun after the firewall was in force.
+//!
+//! Beside the thread that touches the host: it may be at work on packages for longer than the change may wait.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -9,13 +12,23 @@ use super::chain;
 use super::events::Event;
 use super::run::Daemon;
 use crate::config::Confirm;
-use crate::guard::firewall::{self, Confirmation};
+use crate::control::wire::ConfirmedReply;
+use crate::control::{Asked, Refusal, Reply};
+use crate::guard::firewall::{self, Awaiting, Confirmation, UndoError};
 
 /// While a change waits, a remote that could not be reached is asked again after this long.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 impl Daemon {
-    /// Asks the remote at once if only that can confirm a change, and no fetch that could is under way.
+    /// A new firewall was loaded just now.
+    pub(super) fn awaited(&mut self) {
+        let window = self.place.window.get().unwrap_or_default();
+        info!("a new firewall is in force; unless it is confirmed it is undone in {window:?}");
+        self.read_confirmation();
+        self.seek_proof();
+    }
+
+    /// Asks the remote at once if that could confirm a change, and no fetch that could is under way.
     pub(super) fn seek_proof(&mut self) {
         let Some(loaded) = self.awaits_proof() else { return };
         let idle = self.timers.fetch.is_some();
@@ -27,17 +40,39 @@ impl Daemon {
     /// A fetch succeeded: if it was begun after a change was in force, it confirms it.
     pub(super) fn prove(&mut self) {
         let (Some(_), Some(begun)) = (self.awaits_proof(), self.fetch_begun) else { return };
-        let (shop, sender) = (self.shop.clone(), self.sender.clone());
-        tokio::spawn(async move {
-            let proven = shop.ask(move |workshop| (firewall::prove(&workshop.host, begun), workshop.view()));
-            let Ok((proven, view)) = proven.await else { return };
-            match proven {
-                Ok(true) => info!("the firewall change is confirmed: the remote was reached through it"),
-                Ok(false) => {}
-                Err(error) => warn!("the firewall change is not confirmed: {}", chain(&error)),
-            }
-            let _ = sender.send(Event::Viewed(Box::new(view)));
+        let (host, sender) = (Arc::clone(&self.place.aside), self.sender.clone());
+        tokio::task::spawn_blocking(move || {
+            let proven = firewall::prove(&host, begun).map_err(|error| chain(&error));
+            let _ = sender.send(Event::Confirmed(proven));
         });
+    }
+
+    /// A person confirms.
+    pub(super) fn confirm_for(&mut self, asked: Asked) {
+        let (host, sender) = (Arc::clone(&self.place.aside), self.sender.clone());
+        tokio::task::spawn_blocking(move || {
+            let done = firewall::confirm(&host);
+            let told = match &done {
+                Ok(settled) => {
+                    Ok(Reply::Confirmed(ConfirmedReply { what: settled.then(|| firewall::WHAT.to_owned()) }))
+                }
+                Err(error @ UndoError::TooLate) => Err(Refusal::Refused { message: error.to_string() }),
+                Err(error) => Err(Refusal::Failed { message: chain(error) }),
+            };
+            asked.replies.finish(told);
+            let _ = sender.send(Event::Confirmed(done.map_err(|error| chain(&error))));
+        });
+    }
+
+    /// A confirmation was tried.
+    pub(super) fn confirmed(&mut self, result: Result<bool, String>) {
+        match result {
+            Ok(true) => info!("the new firewall is confirmed: it stays, also at boot"),
+            Ok(false) => {}
+            Err(message) => warn!("the new firewall could not be confirmed: {message}"),
+        }
+        self.read_confirmation();
+        self.seek_proof();
     }
 
     /// How long to wait until the next fetch: not past the end of a change that a fetch could confirm.
@@ -48,9 +83,15 @@ impl Daemon {
         }
     }
 
+    fn read_confirmation(&mut self) {
+        let (confirmation, _) = firewall::shown(&self.place.aside);
+        self.view.confirmation = Some(Awaiting { confirmation, at: self.clock.now() });
+        self.refresh();
+    }
+
     /// Since when a change is in force that a connection would confirm.
     fn awaits_proof(&self) -> Option<Duration> {
-        match (self.setup.confirm, &self.view.confirmation) {
+        match (self.setup.confirm, self.view.confirmation.as_ref().map(|awaiting| &awaiting.confirmation)) {
             (Confirm::Auto, Some(Confirmation::Awaited { loaded, .. })) if self.follow.is_some() => *loaded,
             (Confirm::Auto | Confirm::Ask | Confirm::Off, _) => None,
         }

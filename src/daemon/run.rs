@@ -44,6 +44,8 @@ pub struct Place {
     pub socket: PathBuf,
     /// How long a new firewall may stay unconfirmed, told to the kind.
     pub window: Arc<Window>,
+    /// The host as the loop sees it: only to read and settle what waits for a confirmation while a pass is at work.
+    pub aside: Arc<Host>,
     /// Reads the settings anew.
     pub load: Box<dyn Fn() -> Result<Setup, String>>,
 }
@@ -171,6 +173,8 @@ impl Daemon {
         });
         let progress = sender.clone();
         workshop.progress = Box::new(move |stage| drop(progress.send(Event::Reached(stage))));
+        let loaded = sender.clone();
+        place.window.on_load(move || drop(loaded.send(Event::Awaited)));
         let stopping = Arc::clone(&workshop.stopping);
         let watches = workshop.engine.watches();
         let view = workshop.view();
@@ -276,6 +280,8 @@ impl Daemon {
                 self.refresh();
                 self.seek_proof();
             }
+            Event::Awaited => self.awaited(),
+            Event::Confirmed(result) => self.confirmed(result),
             Event::Asked(asked) => self.asked(*asked),
             Event::Wanted(scope) => self.want_pass(scope, Trigger::Request),
             Event::Timer => self.timer(),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::run::Daemon;
 use super::workshop::View;
-use crate::guard::firewall::{Confirmation, WHAT};
+use crate::guard::firewall::{Awaiting, Confirmation, WHAT};
 use crate::model::vocabulary::SyncReason;
 use crate::model::{DriftMode, Health, Revision, Sync};
 use crate::status::{
@@ -112,20 +112,20 @@ pub fn snapshot(parts: Parts<'_>, before: Option<&Snapshot>) -> Snapshot {
         last_pass: parts.last_pass,
         next_full_pass: parts.next_full_pass,
         suspensions: parts.view.suspensions.clone(),
-        pending_confirmation: pending(&parts.view.confirmation, parts.now),
+        pending_confirmation: parts.view.confirmation.as_ref().and_then(pending),
         notes: notes.collect(),
         declared: parts.view.declared,
     }
 }
 
 /// A change that waits for its confirmation, with the deadline on the wall clock.
-fn pending(confirmation: &Option<Confirmation>, now: Timestamp) -> Option<PendingConfirmation> {
-    match confirmation {
-        Some(Confirmation::Awaited { left, .. }) => Some(PendingConfirmation {
+fn pending(awaiting: &Awaiting) -> Option<PendingConfirmation> {
+    match awaiting.confirmation {
+        Confirmation::Awaited { left, .. } => Some(PendingConfirmation {
             what: WHAT.to_owned(),
-            deadline: now.checked_add(*left).unwrap_or(Timestamp::MAX),
+            deadline: awaiting.at.checked_add(left).unwrap_or(Timestamp::MAX),
         }),
-        Some(Confirmation::Settled | Confirmation::Undone { .. }) | None => None,
+        Confirmation::Settled | Confirmation::Undone { .. } => None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::guard::{self, firewall::Confirmation};
+use crate::guard::{self, firewall::Awaiting};
 use crate::host::files::{Attributes, Root};
 use crate::host::{Host, memory};
 use crate::keep::{Contents, Keep, Limits};
@@ -93,7 +93,7 @@ pub struct View {
     /// What a person should know.
     pub notes: Vec<String>,
     /// How a firewall change stands that had to be confirmed.
-    pub confirmation: Option<Confirmation>,
+    pub confirmation: Option<Awaiting>,
 }
 
 /// Why the workshop could not be opened.
@@ -232,6 +232,7 @@ impl Workshop {
         let is_in_force = !desired.is_empty();
         let shown_after = self.host.clock.now() - CORRECTED_SHOWN_FOR;
         let (confirmation, undone) = guard::firewall::shown(&self.host);
+        let confirmation = Awaiting { confirmation, at: self.host.clock.now() };
         let notes = self.notes.iter().chain(self.standing.notes()).chain(&undone);
         View {
             desired: is_in_force.then(|| Arc::clone(desired)),

@@ -1,6 +1,8 @@
 //! Confirm-or-undo of a firewall change. The kind arms it, before each table that is not the confirmed one; see
 //! `kind::firewall::undo` for how.
 
+use jiff::Timestamp;
+
 use crate::host::Host;
 
 pub use crate::kind::firewall::undo::{
@@ -9,6 +11,15 @@ pub use crate::kind::firewall::undo::{
 
 /// What waits for a confirmation is called this.
 pub const WHAT: &str = "the firewall change";
+
+/// How a change stood at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaiting {
+    /// How it stood.
+    pub confirmation: Confirmation,
+    /// When that was read.
+    pub at: Timestamp,
+}
 
 /// How a change stands, for showing: what cannot be read is told as a note.
 pub fn shown(host: &Host) -> (Confirmation, Option<String>) {

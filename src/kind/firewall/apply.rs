@@ -8,18 +8,14 @@ use super::Spec;
 use super::boot;
 use super::change::{Change, LoadPlan, undo_text};
 use super::nft::{call, nft};
-use super::undo::{self, Confirmation};
+use super::undo::{self, Confirmation, Window};
 use crate::host::Host;
 use crate::keep::Occasion;
 use crate::kind::{ApplyCx, Planned};
 use crate::model::{Digest, Key, KindName, ResourceId};
 
 /// Makes all changes of one step.
-pub fn apply(
-    cx: &ApplyCx<'_>,
-    window: Option<Duration>,
-    changes: &[Planned<Spec, Change>],
-) -> Result<(), String> {
+pub fn apply(cx: &ApplyCx<'_>, window: &Window, changes: &[Planned<Spec, Change>]) -> Result<(), String> {
     let mut cleared = BTreeSet::new();
     let mut plan = None;
     let mut tables: Vec<(&str, &str)> = Vec::new();
@@ -43,12 +39,7 @@ pub fn apply(
     }
 }
 
-fn load(
-    cx: &ApplyCx<'_>,
-    window: Option<Duration>,
-    plan: &LoadPlan,
-    cleared: &BTreeSet<Key>,
-) -> Result<(), String> {
+fn load(cx: &ApplyCx<'_>, window: &Window, plan: &LoadPlan, cleared: &BTreeSet<Key>) -> Result<(), String> {
     let host = cx.host;
     let text = plan.text(cleared);
     let undo = undo_text(&plan.observed);
@@ -58,13 +49,18 @@ fn load(
     }
     // Tried before anything is armed: a table that cannot be loaded is no change.
     call(&*host.programs, &nft(&["-c", "-f", "-"], &text))?;
-    let standing = standing(host, window, &text)?;
-    match (&standing, window) {
-        (Standing::New, Some(window)) => undo::arm(host, window, &undo, &text).map_err(chain)?,
+    let wait = window.get();
+    let standing = standing(host, wait, &text)?;
+    match (&standing, wait) {
+        (Standing::New, Some(wait)) => undo::arm(host, wait, &undo, &text).map_err(chain)?,
         (Standing::New | Standing::Confirmed | Standing::Awaited, _) => {}
     }
     match (call(&*host.programs, &nft(&["-f", "-"], &text)), standing) {
-        (Ok(_), Standing::New) => undo::in_force(host).map_err(chain),
+        (Ok(_), Standing::New) => {
+            let noted = undo::in_force(host).map_err(chain);
+            window.loaded();
+            noted
+        }
         (Ok(_), Standing::Awaited) => Ok(()),
         (Ok(_), Standing::Confirmed) => boot::write(host, &text).map_err(chain),
         (Err(message), Standing::Confirmed | Standing::Awaited) => Err(message),

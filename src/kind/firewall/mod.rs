@@ -146,7 +146,7 @@ impl Kind for Firewall {
     }
 
     fn apply(&mut self, cx: &mut ApplyCx<'_>, changes: &[Planned<Spec, Change>]) -> Vec<OutcomeResult> {
-        let done = apply::apply(cx, self.window.get(), changes);
+        let done = apply::apply(cx, &self.window, changes);
         // Whatever came of it, the next look is taken in full.
         self.seen = None;
         let result = match done {

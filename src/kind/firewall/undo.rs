@@ -6,6 +6,7 @@
 //! one is, so that a reboot inside the window is an undo too.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -30,23 +31,48 @@ const SYSTEMCTL: &str = "/usr/bin/systemctl";
 /// The timer may be this late, and nft takes its time: only then is an unconfirmed change called undone.
 const LATE: Duration = Duration::from_secs(2);
 
-/// How long a new table may stay unconfirmed. Shared between the settings, which may be read again, and the kind.
-#[derive(Debug, Default)]
-pub struct Window(AtomicU64);
+/// A pass loads tables on one thread while a person confirms on another: one account, one hand at a time.
+static ACCOUNT: Mutex<()> = Mutex::new(());
+
+/// How long a new table may stay unconfirmed, and who is told when one is loaded. Shared between the settings, which
+/// may be read again, and the kind.
+#[derive(Default)]
+pub struct Window {
+    millis: AtomicU64,
+    teller: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
 
 impl Window {
     /// From now on this long; none: tables need no confirmation.
     pub fn set(&self, window: Option<Duration>) {
         let millis = window.map_or(0, |window| u64::try_from(window.as_millis()).unwrap_or(u64::MAX).max(1));
-        self.0.store(millis, Ordering::Relaxed);
+        self.millis.store(millis, Ordering::Relaxed);
     }
 
     /// This long.
     pub fn get(&self) -> Option<Duration> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.millis.load(Ordering::Relaxed) {
             0 => None,
             millis => Some(Duration::from_millis(millis)),
         }
+    }
+
+    /// Whom to tell that a table was loaded and waits for its confirmation. The pass goes on meanwhile, perhaps for
+    /// longer than the window. The first one counts.
+    pub fn on_load(&self, tell: impl Fn() + Send + Sync + 'static) {
+        let _ = self.teller.set(Box::new(tell));
+    }
+
+    pub(super) fn loaded(&self) {
+        if let Some(tell) = self.teller.get() {
+            tell();
+        }
+    }
+}
+
+impl std::fmt::Debug for Window {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Window").field(&self.get()).finish()
     }
 }
 
@@ -108,6 +134,7 @@ pub enum UndoError {
 /// Starts the clock for a change to `next`: from now on, without [`confirm`], `undo` is loaded after `window`.
 /// A change that follows an unconfirmed one is undone to what was there before the first.
 pub fn arm(host: &Host, window: Duration, undo: &str, next: &str) -> Result<(), UndoError> {
+    let _account = account();
     let before = read(host)?;
     let waiting = before.as_ref().filter(|_| matches!(confirmation(host), Ok(Confirmation::Awaited { .. })));
     host.root.create_dirs(boot::FOLDER, Attributes::root(0o700))?;
@@ -137,6 +164,7 @@ pub fn arm(host: &Host, window: Duration, undo: &str, next: &str) -> Result<(), 
 
 /// Takes back [`arm`] for a change that was not made.
 pub fn disarm(host: &Host) -> Result<(), UndoError> {
+    let _account = account();
     if let Some(pending) = read(host)? {
         stop_timer(host, &pending.timer)?;
     }
@@ -145,6 +173,7 @@ pub fn disarm(host: &Host) -> Result<(), UndoError> {
 
 /// Notes that the table is in force: what happens from now on can prove it.
 pub fn in_force(host: &Host) -> Result<(), UndoError> {
+    let _account = account();
     match read(host)? {
         Some(pending) => note(host, &Pending { loaded: Some(host.clock.since_boot()), ..pending }),
         None => Ok(()),
@@ -154,27 +183,36 @@ pub fn in_force(host: &Host) -> Result<(), UndoError> {
 /// Confirms on the strength of a connection to the remote that was begun at `begun` (on the clock that counts from
 /// boot) and succeeded. One that was begun before the table was in force proves nothing. Says whether it did.
 pub fn prove(host: &Host, begun: Duration) -> Result<bool, UndoError> {
+    let _account = account();
     match confirmation(host)? {
-        Confirmation::Awaited { loaded: Some(loaded), .. } if begun > loaded => confirm(host),
+        Confirmation::Awaited { loaded: Some(loaded), .. } if begun > loaded => settle(host),
         Confirmation::Awaited { .. } | Confirmation::Settled | Confirmation::Undone { .. } => Ok(false),
     }
 }
 
 /// Finishes a confirmation that a crash cut short.
 pub fn recover(host: &Host) -> Result<(), UndoError> {
+    let _account = account();
     match read(host)? {
-        Some(Pending { confirmed: true, .. }) => confirm(host).map(drop),
+        Some(Pending { confirmed: true, .. }) => settle(host).map(drop),
         Some(_) | None => Ok(()),
     }
 }
 
 /// The new table stays: now, and at every boot from here on. Says whether anything waited for it.
 pub fn confirm(host: &Host) -> Result<bool, UndoError> {
+    let _account = account();
+    settle(host)
+}
+
+fn settle(host: &Host) -> Result<bool, UndoError> {
     let Some(pending) = read(host)? else { return Ok(false) };
     if !pending.confirmed {
         match confirmation(host)? {
             Confirmation::Settled => return Ok(false),
             Confirmation::Undone { .. } => return Err(UndoError::TooLate),
+            // The timer may have run already.
+            Confirmation::Awaited { left, .. } if left.is_zero() => return Err(UndoError::TooLate),
             Confirmation::Awaited { .. } => note(host, &Pending { confirmed: true, ..pending.clone() })?,
         }
     }
@@ -201,10 +239,15 @@ pub fn confirmation(host: &Host) -> Result<Confirmation, UndoError> {
 
 /// Forgets that a change was undone, so that the same table may be tried again.
 pub fn forgive(host: &Host) -> Result<(), UndoError> {
+    let _account = account();
     match confirmation(host)? {
         Confirmation::Undone { .. } => tidy(host),
         Confirmation::Settled | Confirmation::Awaited { .. } => Ok(()),
     }
+}
+
+fn account() -> MutexGuard<'static, ()> {
+    ACCOUNT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn start_timer(host: &Host, timer: &str, window: Duration) -> Result<(), UndoError> {
