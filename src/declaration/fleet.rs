@@ -1,6 +1,6 @@
 //! The fleet repository as read: every TOML file parsed once, however many hosts are compiled from it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -41,6 +41,8 @@ pub struct Fleet<'a> {
     pub(super) renderer: RefCell<Renderer>,
     /// What files that are laid down as they are came to.
     pub(super) sources: RefCell<BTreeMap<String, Result<Content, MaterialFault>>>,
+    /// How many files that are not there were looked for: the search for what was meant has an end.
+    pub(super) missing: Cell<usize>,
     texts: BTreeMap<Arc<str>, Text>,
 }
 
@@ -67,6 +69,7 @@ impl<'a> Fleet<'a> {
             faults: Faults::default(),
             renderer: RefCell::new(Renderer::new()),
             sources: RefCell::default(),
+            missing: Cell::new(0),
             texts: BTreeMap::new(),
         };
         fleet.read_layers();

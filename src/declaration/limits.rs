@@ -25,11 +25,14 @@ pub const TEMPLATE_BYTES: usize = 1 << 20;
 /// Files that the templates of a fleet may include beyond themselves.
 pub const INCLUDES: usize = 1_000;
 
+/// For how many files that are not there a name is looked for that was meant.
+pub const GUESSES: usize = 50;
+
 /// Work of one rendering: an instruction or 64 bytes of data cost 1, so this is 16 MiB of output at most.
 pub const RENDER_FUEL: u64 = 250_000;
 
-/// Work of all renderings for one host: ten thousand large templates.
-pub const HOST_FUEL: u64 = 100_000_000;
+/// Work of all renderings for one host: ten thousand files of a hundred lines each, and a second or two at most.
+pub const HOST_FUEL: u64 = 25_000_000;
 
 /// Bytes of one string of the declaration after rendering.
 pub const STRING_BYTES: usize = 1 << 20;

@@ -131,6 +131,10 @@ impl Fleet<'_> {
     fn missing(&self, path: &str) -> MaterialFault {
         let shown = path.escape_debug();
         let message = format!("there is no file `{shown}` in the repository");
+        self.missing.set(self.missing.get() + 1);
+        if self.missing.get() > limits::GUESSES {
+            return fault("no-such-file", message, None);
+        }
         let canonical = path.trim_start_matches(['.', '/']);
         let hint = if path.starts_with('/') || path.split('/').any(|part| part == ".." || part == ".") {
             "paths are relative to the declaration's folder, without `.` and `..`".to_owned()

@@ -123,9 +123,12 @@ impl Renderer {
                 }
                 Err(error) => error,
             };
-            // What a failed attempt used is not told.
-            fuel.0 = fuel.0.saturating_sub(budget / 10);
-            match self.fetch(missing, include) {
+            // What a failed attempt used is not told. How often an include can be missing is bounded by itself;
+            // every other failure may have used all there was.
+            let fetched = self.fetch(missing, include);
+            let used = if fetched == Ok(true) { budget / 100 } else { budget };
+            fuel.0 = fuel.0.saturating_sub(used);
+            match fetched {
                 Ok(true) => {}
                 Ok(false) => return Err(explain(&error, name, context, None)),
                 Err(reason) => return Err(explain(&error, name, context, Some(reason))),
