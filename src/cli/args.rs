@@ -17,10 +17,17 @@ use crate::record::{DriftId, Head, SuspendTarget};
 #[command(after_help = "Begin with `agentctl enroll --url URL --branch NAME`, then `agentctl status`.")]
 pub struct Arguments {
     /// Answer in JSON.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub json: bool,
     /// When to use colours: auto, always or never.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        display_order = 901
+    )]
     pub color: Colour,
     /// The agent's socket.
     #[arg(long, global = true, value_name = "PATH", default_value = crate::control::SOCKET, hide = true)]

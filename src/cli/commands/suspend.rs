@@ -20,8 +20,7 @@ pub fn suspend(common: &Arguments, options: &Suspend, outside: &mut Outside<'_>)
     let look = Look::of(outside);
     let one = &reply.suspension;
     let until = one.until.map_or_else(|| "resumed".to_owned(), |until| look.when(until));
-    let named = escape::line(&one.target.to_string()).into_owned();
-    let again = if one.target == SuspendTarget::All { "--all".to_owned() } else { named.clone() };
+    let (named, again) = words(&one.target);
     let text = format!("{named} is suspended until {until}; `agentctl resume {again}` ends it before\n");
     say(outside, &text)?;
     Ok(Exit::Good)
@@ -30,7 +29,7 @@ pub fn suspend(common: &Arguments, options: &Suspend, outside: &mut Outside<'_>)
 /// Hands on again.
 pub fn resume(common: &Arguments, options: &Resume, outside: &mut Outside<'_>) -> Result<Exit, CliError> {
     let target = target(options.target.as_ref());
-    let named = escape::line(&target.to_string()).into_owned();
+    let (named, _) = words(&target);
     let reply: ResumedReply = ask::agent(common, &Request::Resume(ResumeOrder { target }))?;
     if common.json {
         json::write(outside, &reply)?;
@@ -42,6 +41,18 @@ pub fn resume(common: &Arguments, options: &Resume, outside: &mut Outside<'_>) -
     };
     say(outside, &text)?;
     Ok(Exit::Good)
+}
+
+/// What it is called in a sentence, and on the command line.
+fn words(target: &SuspendTarget) -> (String, String) {
+    match target {
+        SuspendTarget::All => ("everything".to_owned(), "--all".to_owned()),
+        SuspendTarget::Kind(kind) => (format!("the kind {kind}"), kind.to_string()),
+        SuspendTarget::Resource(resource) => {
+            let name = escape::line(&resource.to_string()).into_owned();
+            (name.clone(), name)
+        }
+    }
 }
 
 fn target(named: Option<&SuspendTarget>) -> SuspendTarget {

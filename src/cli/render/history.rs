@@ -120,7 +120,10 @@ fn attempt_outcome(attempt: &Attempt) -> String {
     let after = attempt.ended.map(|ended| ended.duration_since(attempt.began).unsigned_abs());
     let after = after.map(|span| format!(" after {}", took(span))).unwrap_or_default();
     match &attempt.result {
-        Some(result) => format!("{}{after}", settlement(result)),
+        Some(result) => match settlement(result).split_once(": ") {
+            Some((word, detail)) => format!("{word}{after}: {detail}"),
+            None => format!("{}{after}", settlement(result)),
+        },
         None => "under way".to_owned(),
     }
 }

@@ -306,7 +306,8 @@ impl Page<'_> {
             let blind = format!("{} ({}) is blind{}", watch.name, watch.method, since.unwrap_or_default());
             let blind = self.paint(Tone::Bad, &escape::line(&blind));
             let message = watch.message.as_deref().unwrap_or("the full pass covers it");
-            self.line("Watching", &format!("{blind}: {}", escape::line(message)));
+            self.line("Watching", &blind);
+            self.hanging(message);
         }
     }
 

@@ -128,6 +128,6 @@ mod tests {
         let mut table = Table::default();
         table.row(vec![cell(Tone::Plain, "a"), cell(Tone::Plain, "one two three four five six seven eight")]);
         let shown = table.show(Painter { colour: false }, 0, Some(30));
-        assert_eq!(shown, "a  one two three four five\n   six seven eight\n");
+        assert_eq!(shown, "a  one two three four five six\n   seven eight\n");
     }
 }

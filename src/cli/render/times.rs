@@ -51,13 +51,14 @@ pub fn took(span: Duration) -> String {
     }
 }
 
-/// A span in its largest unit, and the next only where it matters.
+/// A span in its largest unit, and in the next one while the first is small.
 fn rough(span: Duration) -> String {
     let seconds = span.as_secs();
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m", seconds / 60),
-        3_600..86_400 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
+    let whole = match seconds {
+        0..60 => seconds,
+        60..36_000 => seconds / 60 * 60,
+        36_000..259_200 => seconds / 3_600 * 3_600,
+        _ => seconds / 86_400 * 86_400,
+    };
+    show_duration(Duration::from_secs(whole))
 }
