@@ -10,12 +10,16 @@ use zbus::Variant;
 use super::bus::{BusError, Peer, UNIT, object_of};
 use super::jobs::{Ended, JOB_LIMIT, queue};
 use super::types::{JobEnd, Scheduled, TransientJob};
+use crate::host::pulse::PULSE;
 
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 
 /// How often an adopted job is looked at: its own end queues no signal that we asked for.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How often a running job is asked after: well within any watchdog's patience.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 
 /// What systemd may need beyond the job's own limit: the time to stop it, gently and then for good.
 const STOP: Duration = Duration::from_secs(30);
@@ -44,11 +48,28 @@ pub(super) async fn run(peer: &Peer, job: &TransientJob) -> Result<JobEnd, BusEr
     let none: Others = Vec::new();
     let body = (unit, "fail", properties(job), none);
     // A oneshot's start job ends when its program does.
-    match queue(peer, "StartTransientUnit", &body, job.time_limit + STOP).await {
+    let queued = queue(peer, "StartTransientUnit", &body, job.time_limit + STOP);
+    match alive(peer, unit, queued).await {
         Ok(Ended::Said(_) | Ended::Unseen) => end_of(peer, unit).await,
         Ok(Ended::Late) => Err(BusError::Late(job.time_limit + STOP)),
         Err(error) if error.is(EXISTS) => adopt(peer, unit, job.time_limit).await,
         Err(error) => Err(error),
+    }
+}
+
+/// Waits for the end of a job; meanwhile each answer of systemd that it goes on counts as progress, or the watchdog
+/// would take an apt run of some minutes for a hang.
+async fn alive<T>(peer: &Peer, unit: &str, job: impl Future<Output = T>) -> T {
+    let mut job = std::pin::pin!(job);
+    loop {
+        match tokio::time::timeout(SIGN_OF_LIFE, job.as_mut()).await {
+            Ok(ended) => return ended,
+            Err(_) => {
+                if is_under_way(peer, unit).await.unwrap_or(false) {
+                    PULSE.beat();
+                }
+            }
+        }
     }
 }
 
@@ -114,6 +135,7 @@ async fn adopt(peer: &Peer, unit: &str, limit: Duration) -> Result<JobEnd, BusEr
     let _ = peer.call::<()>(&object_of(unit), UNIT, "Ref", &()).await;
     let waiting = async {
         while is_under_way(peer, unit).await? {
+            PULSE.beat();
             tokio::time::sleep(LOOK).await;
         }
         end_of(peer, unit).await
