@@ -69,3 +69,10 @@ lab: ## tests on real booted Debian hosts (as root); LAB=name runs a part
 	@echo '==> lab'
 	# Hosts wait more than they compute.
 	cargo test --locked --test lab -- --test-threads=$$(( $$(nproc) * 2 )) $(LAB)
+
+.PHONY: bench
+bench: setup ## what a pass, an undone change and the idle daemon cost, with floors (as root; some 15 minutes the first time)
+	@echo '==> bench'
+	cargo build --locked --release --bench passes
+	BENCH_PROGRAM=$$(ls -t $(TARGET)/release/deps/passes-* | grep -v '\.d$$' | head -n 1) \
+		cargo test --locked --test lab -- --ignored --exact bench::figures --nocapture

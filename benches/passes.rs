@@ -44,6 +44,9 @@ struct Work {
 }
 
 fn main() {
+    if std::env::args().any(|argument| argument == "restore") {
+        return restore();
+    }
     let quick = std::env::args().any(|argument| argument == "--quick");
     let rounds = if quick { 5 } else { 41 };
     println!(
@@ -60,6 +63,63 @@ fn main() {
     println!(
         "\nfloors: one folder handle and one statx a file; for W3 also one read of the dpkg database, one list of units, one generation id"
     );
+}
+
+/// Changes files that the running agent holds, one after another, and takes the time until each is right again;
+/// then the same steps with nobody in between: a record on disk, the new file on disk, the old one put aside.
+fn restore() {
+    let folder = std::env::args().nth(2).expect("restore FOLDER COUNT");
+    let count: usize =
+        std::env::args().nth(3).and_then(|count| count.parse().ok()).expect("restore FOLDER COUNT");
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap()
+        .flat_map(|entry| std::fs::read_dir(entry.unwrap().path()).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    let total = paths.len();
+    let mut times = Vec::new();
+    for path in paths.iter().step_by((total / count).max(1)).take(count) {
+        let before = std::fs::read(path).unwrap();
+        let began = Instant::now();
+        std::fs::write(path, b"somebody was here\n").unwrap();
+        while std::fs::read(path).ok().as_ref() != Some(&before) {
+            assert!(began.elapsed() < Duration::from_secs(10), "{} is not put right", path.display());
+        }
+        times.push(began.elapsed());
+    }
+    let floors: Vec<Duration> = (0..count).map(|_| same_steps(Path::new(&folder))).collect();
+    println!("changed and put right, {} of {total} files: {}", times.len(), spread(times));
+    println!("the same steps alone:                    {}", spread(floors));
+}
+
+fn same_steps(folder: &Path) -> Duration {
+    use std::io::Write;
+    let (log, old, new, aside) =
+        (folder.join(".log"), folder.join(".old"), folder.join(".new"), folder.join(".aside"));
+    std::fs::write(&old, [b'x'; 2048]).unwrap();
+    let directory = std::fs::File::open(folder).unwrap();
+    let began = Instant::now();
+    let mut intent = std::fs::File::options().create(true).append(true).open(&log).unwrap();
+    intent.write_all(&[b'i'; 4096]).unwrap();
+    intent.sync_data().unwrap();
+    let mut file = std::fs::File::create(&new).unwrap();
+    file.write_all(&[b'y'; 2048]).unwrap();
+    file.sync_data().unwrap();
+    std::fs::rename(&old, &aside).unwrap();
+    std::fs::rename(&new, &old).unwrap();
+    directory.sync_all().unwrap();
+    let took = began.elapsed();
+    for path in [log, old, aside] {
+        std::fs::remove_file(path).unwrap();
+    }
+    took
+}
+
+fn spread(mut times: Vec<Duration>) -> String {
+    times.sort();
+    let at = |share: f64| millis(times[((times.len() - 1) as f64 * share) as usize]);
+    format!("p50 {:.2} ms, p99 {:.2} ms, worst {:.2} ms", at(0.5), at(0.99), at(1.0))
 }
 
 /// 200 packages, 30 services, one table of 200 rules: whatever this host has, declared as it is.

@@ -762,7 +762,7 @@ fn whoever_owns_the_folder_cannot_lead_a_change_elsewhere_however_fast_they_swap
     let shop = |number: usize| Ownership {
         owner: "shop".into(),
         group: "www".into(),
-        mode: Mode::from_bits(if number % 2 == 0 { 0o666 } else { 0o646 }),
+        mode: Mode::from_bits(if number.is_multiple_of(2) { 0o666 } else { 0o646 }),
     };
     scene.owned("/srv/shop/conf/app", "declared\n", shop(0), &[]);
     scene.converge();

@@ -30,6 +30,7 @@
 )]
 #![allow(dead_code, reason = "the harness offers more than the tests of the day use")]
 
+mod bench;
 mod firewall;
 mod foundation;
 mod harness;
