@@ -28,7 +28,7 @@ fn figures() {
     idle(&host);
 }
 
-/// A fleet of one host with this many files, in the host's own repository.
+/// A fleet of one host with this many files.
 fn enrol(host: &Host, files: usize) {
     let mut text = String::from("[vars]\n");
     for number in 0..files {
@@ -38,11 +38,11 @@ fn enrol(host: &Host, files: usize) {
             format!("{number} and so on, ").repeat(100)
         ));
     }
-    host.write("/srv/fleet/fleet.toml", "schema = 1\n");
-    host.write("/srv/fleet/hosts/bench.toml", &text);
-    host.sh("cd /srv/fleet && git init -q -b main && git config user.email a@example.org && git config user.name A && git add -A && git commit -qm all").ok();
-    let enrol = ["agentctl", "enroll", "--url", "/srv/fleet", "--branch", "main", "--mode", "enabled"];
-    host.run(&enrol).ok();
+    let forge = host.lab().forge();
+    forge.push(&[("fleet.toml", "schema = 1\n"), ("hosts/bench.toml", &text)]);
+    host.write("/etc/agentd/forge.pem", &forge.ca());
+    let enrol = ["agentctl", "enroll", "--url", &forge.url_https(), "--branch", "main", "--mode", "enabled"];
+    host.run(&[&enrol[..], &["--ca-file", "/etc/agentd/forge.pem"]].concat()).ok();
     host.wait_until("the host is in sync", Duration::from_secs(300), || {
         host.run(&["agentctl", "status"]).success()
     });
