@@ -12,6 +12,7 @@
 //! May not: read or write the host itself (the kinds do), wait, or start a pass by itself.
 
 pub mod attempts;
+mod case;
 mod durable;
 pub mod engine;
 pub mod gate;

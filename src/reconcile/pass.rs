@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::attempts;
+use super::case::Case;
 use super::engine::Engine;
 use super::gate::{self, Gate, Judgement, Patience};
-use super::lane::{self, Finding};
+use super::lane;
 use super::levels::LevelView;
-use super::memory::{Converged, DriftId, Intent, Memory, MemoryError, Resolution};
-use super::report::{PassReport, Seen};
+use super::memory::{Converged, Intent, Memory, MemoryError, Resolution};
+use super::report::PassReport;
 use super::scope::Scope;
 use crate::host::Host;
 use crate::host::counters::COUNTERS;
@@ -20,8 +21,7 @@ use crate::keep::{Contents, Keep};
 use crate::kind::{ApplyCx, DiffCx};
 use crate::model::plan::Held;
 use crate::model::{
-    DriftMode, Key, KindName, Outcome, OutcomeResult, Plan, PlannedChange, ResourceId, ResourceStatus, Step,
-    Verdict,
+    DriftMode, Key, KindName, Outcome, OutcomeResult, Plan, PlannedChange, ResourceId, Step, Verdict,
 };
 
 /// Where a pass works.
@@ -78,17 +78,6 @@ pub enum Removals {
     Limited,
     /// A person approved of them.
     Approved,
-}
-
-/// What was found of one resource and what is done about it.
-struct Case {
-    finding: Finding,
-    verdict: Verdict,
-    held: Option<Held>,
-    result: Option<OutcomeResult>,
-    took: Option<Duration>,
-    number: Option<DriftId>,
-    note: Option<String>,
 }
 
 /// What is as declared, and what is gone as asked: written down at the end of the pass.
@@ -410,119 +399,5 @@ impl Settled {
         let rows = lane.settled(only).into_iter();
         self.converged.extend(rows.map(|(key, spec, prune)| Converged { resource: id(key), spec, prune }));
         self.forgotten.extend(lane.pruned(only).into_iter().map(id));
-    }
-}
-
-impl Case {
-    fn action(&self) -> String {
-        let texts: Vec<&str> = self.finding.actions.iter().map(|action| action.text.as_str()).collect();
-        texts.join(", ")
-    }
-
-    fn planned(&self) -> Vec<PlannedChange> {
-        let change = |step, action: &str, removes| PlannedChange {
-            resource: self.finding.resource.clone(),
-            step,
-            verdict: self.verdict,
-            action: action.to_owned(),
-            fields: self.finding.fields.clone(),
-            removes,
-            declared: self.finding.declared.clone(),
-            held: self.held.clone(),
-        };
-        if self.finding.actions.is_empty() {
-            return vec![change(Step::Reactions, "wait", false)];
-        }
-        self.finding.actions.iter().map(|action| change(action.step, &action.text, action.removes)).collect()
-    }
-
-    fn intent(&self) -> Intent {
-        Intent {
-            resource: self.finding.resource.clone(),
-            verdict: self.verdict,
-            fields: self.finding.fields.clone(),
-            action: self.action(),
-            held: self.held.clone(),
-            creates: self.creates(),
-            removes: self.finding.actions.iter().any(|action| action.removes),
-            prune: self.finding.prune,
-            declared: self.finding.declared.clone(),
-        }
-    }
-
-    fn creates(&self) -> bool {
-        let mut actions = self.finding.actions.iter();
-        actions.any(|action| action.brings || self.finding.absent && !action.removes)
-    }
-
-    /// Whether an earlier change of this resource stopped the later ones.
-    const fn has_stopped(&self) -> bool {
-        matches!(self.result, Some(OutcomeResult::Waiting { .. } | OutcomeResult::Failed { .. }))
-    }
-
-    /// Whether what is left after the changes is something that did not show before them.
-    fn shows_only_new(&self, left: &Finding) -> bool {
-        left.fields.iter().all(|field| !self.finding.fields.iter().any(|before| before.field == field.field))
-    }
-
-    fn resolution(&self) -> Option<Resolution> {
-        match (&self.result, self.verdict) {
-            (None, _) => None,
-            (Some(OutcomeResult::Done), Verdict::NotConverging) if self.took.is_none() => {
-                Some(Resolution::NotConverging)
-            }
-            (Some(OutcomeResult::Done), _) => Some(Resolution::Right),
-            (Some(result), _) => Some(Resolution::Tried(result.clone())),
-        }
-    }
-
-    fn status(&self) -> ResourceStatus {
-        match (&self.result, &self.held) {
-            (Some(OutcomeResult::Done | OutcomeResult::DoneNoting { .. }), _) => {
-                match (self.verdict, self.took) {
-                    (Verdict::Behind, Some(_)) => ResourceStatus::Synced,
-                    (Verdict::Drifted | Verdict::NotConverging, Some(_)) => ResourceStatus::Corrected,
-                    (Verdict::Behind | Verdict::Drifted | Verdict::NotConverging, None) => {
-                        ResourceStatus::NotConverging
-                    }
-                }
-            }
-            (Some(OutcomeResult::Failed { .. }), _) => ResourceStatus::Failed,
-            (Some(OutcomeResult::Waiting { .. }), _) | (None, Some(Held::Waiting(_))) => {
-                ResourceStatus::Waiting
-            }
-            (None, Some(Held::Suspended(_))) => ResourceStatus::Suspended,
-            (None, Some(Held::Failing(_))) => ResourceStatus::Failed,
-            (None, Some(Held::BackOff(_))) if self.finding.failing.is_some() => ResourceStatus::Failed,
-            (None, _) => match self.verdict {
-                Verdict::Drifted => ResourceStatus::Drifted,
-                Verdict::Behind => ResourceStatus::Behind,
-                Verdict::NotConverging => ResourceStatus::NotConverging,
-            },
-        }
-    }
-
-    fn message(&self) -> Option<String> {
-        match (&self.result, &self.held) {
-            (Some(OutcomeResult::Failed { message }), _) => Some(message.clone()),
-            (Some(OutcomeResult::Waiting { message }), _) => Some(format!("waiting for {message}")),
-            (Some(OutcomeResult::Done | OutcomeResult::DoneNoting { .. }), _) => self.note.clone(),
-            (None, held) => held.as_ref().map(ToString::to_string),
-        }
-    }
-
-    fn into_seen(self) -> Seen {
-        Seen {
-            status: self.status(),
-            verdict: self.verdict,
-            action: self.action(),
-            message: self.message(),
-            tried: self.result.is_some(),
-            took: self.took,
-            drift: self.number,
-            fields: self.finding.fields,
-            declared: self.finding.declared,
-            resource: self.finding.resource,
-        }
     }
 }
