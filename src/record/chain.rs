@@ -172,6 +172,11 @@ pub(super) fn verify(db: &Connection, known: Option<&Head>) -> rusqlite::Result<
     let mut missing = known.filter(|known| known.seq > last.seq);
     let mut entries = 0;
     let broken = |seq: u64, why: &str| Ok(Verification::Broken { seq, why: why.to_owned() });
+    // An index that says other than its table would hide entries from every question.
+    let found: String = db.query_row("PRAGMA integrity_check(entries)", [], |row| row.get(0))?;
+    if found != "ok" {
+        return broken(last.seq + 1, &format!("its table or an index of it is damaged: {found}"));
+    }
     let mut statement =
         db.prepare("SELECT seq, at, what, pass, drift, kind, key, body, digest FROM entries ORDER BY seq")?;
     let mut rows = statement.query([])?;
