@@ -27,6 +27,10 @@ help: ## list these commands
 setup: ## install the Debian packages that building and testing need (as root)
 	@tests/lab/setup
 
+.PHONY: demo
+demo: setup ## two throwaway Debian hosts converge, are tampered with, put right, follow a commit, are compared
+	@cargo run --locked --quiet --package agentd-demo
+
 .PHONY: test
 test: setup lint deny unit package lab ## everything: set-up, lint, deny, unit and integration tests, package, laboratory
 
@@ -36,6 +40,8 @@ lint: ## formatting, and clippy with warnings denied
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --test lab -- -D warnings
+	cargo fmt --check --package agentd-demo
+	cargo clippy --locked --package agentd-demo -- -D warnings
 
 .PHONY: deny
 deny: $(DENY) ## licences, bans and sources of all dependencies; advisories where their database can be had
@@ -61,8 +67,8 @@ deb: ## make the .deb of PROFILE (release unless said) in target/deb
 .PHONY: package
 package:
 	@echo '==> package'
-	@if [ -x packaging/build-deb ]; then $(MAKE) --no-print-directory deb PROFILE=lab; \
-	else echo 'package: there is no packaging/build-deb yet, so no package is made or tested'; fi
+	@$(MAKE) --no-print-directory deb PROFILE=lab
+	lintian --fail-on error --tag-display-limit 0 $(TARGET)/deb/agentd_*.deb
 
 .PHONY: lab
 lab: ## tests on real booted Debian hosts (as root); LAB=name runs a part

@@ -36,4 +36,5 @@ mod foundation;
 mod harness;
 mod main_path;
 mod package;
+mod package_of_agent;
 mod service;

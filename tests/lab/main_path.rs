@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::harness::{Forge, Host, Lab, Suite};
+use crate::harness::{Archive, Forge, Host, Lab, Suite};
 
 /// How long anything may take on a busy machine. Nothing waits for it unless something is wrong.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A small fleet of one class that has every kind in it.
-pub fn fleet(port: u16) -> Vec<(&'static str, String)> {
+fn fleet(port: u16) -> Vec<(&'static str, String)> {
     vec![
         ("fleet.toml", "schema = 1\n".to_owned()),
         (
@@ -20,6 +20,7 @@ pub fn fleet(port: u16) -> Vec<(&'static str, String)> {
             r#"
 [packages]
 nginx-light = "*"
+curl = "*"
 
 [files."/etc/nginx/sites-enabled/default"]
 ensure = "absent"
@@ -67,36 +68,53 @@ fn push(forge: &Forge, port: u16) -> String {
     forge.push(&files)
 }
 
-fn enrolled(lab: &Lab, suite: Suite, name: &str) -> Host {
-    let host = lab.boot(suite, name);
-    host.install_agent();
-    let forge = lab.forge();
+/// What a new server is told, once.
+fn enrol(host: &Host, forge: &Forge) -> String {
     host.write("/etc/agentd/forge.pem", &forge.ca());
-    let enrol = ["agentctl", "enroll", "--url", &forge.url_https(), "--branch", "main", "--mode", "enabled"];
-    host.run(&[&enrol[..], &["--ca-file", "/etc/agentd/forge.pem"]].concat()).ok();
-    host
+    let line = ["agentctl", "enroll", "--url", &forge.url_https(), "--branch", "main", "--mode", "enabled"];
+    host.run(&[&line[..], &["--ca-file", "/etc/agentd/forge.pem"]].concat()).ok()
 }
 
-/// What a visitor, the kernel, dpkg and systemd say of the host.
+/// What a visitor sees.
 fn serves(host: &Host, port: u16) -> bool {
     let page = host.sh(&format!("curl -sf --max-time 2 http://127.0.0.1:{port}/ || true"));
     page.stdout.contains("hello from the shop")
 }
 
-#[test]
-fn a_host_is_installed_enrolled_and_held() {
+fn in_sync(host: &Host) {
+    host.wait_until("in sync", LIMIT, || host.run(&["agentctl", "status"]).success());
+}
+
+/// From nothing to a host that is held, follows a commit, and holds on without its remote and after a reboot.
+fn walk(suite: Suite) {
     let lab = Lab::new();
     let forge = lab.forge();
+    let archive = Archive::of_debian(&lab, suite, &["nginx-light", "curl"]);
+    archive.publish_on(&forge);
     push(&forge, 8080);
-    let host = enrolled(&lab, Suite::Bookworm, "web-1");
+    let host = lab.boot(suite, "web-1");
+    archive.name_source_on(&host);
+    host.install_agent();
+    enrol(&host, &forge);
+    converges(&host);
+    is_put_right(&host);
+    follows_a_commit(&host, &forge);
+    stands_alone(&host, &forge);
+}
 
-    host.wait_until("the page is served", LIMIT, || serves(&host, 8080));
-    assert!(host.sh("dpkg-query -W -f '${db:Status-Status}' nginx-light").ok().contains("installed"));
+fn converges(host: &Host) {
+    host.wait_until("the page is served", LIMIT, || serves(host, 8080));
+    assert!(installed(host, "nginx-light"));
     assert_eq!(host.sh("stat -c '%a %U %G' /etc/motd").ok().trim(), "640 root root");
     assert!(host.sh("nft list table inet agentd").ok().contains("dport 8080"));
     assert!(host.sh("systemctl is-enabled nginx").ok().contains("enabled"));
+    in_sync(host);
+    // Only what someone was reached through is loaded at the next boot.
+    host.wait_until("the firewall is confirmed", LIMIT, || host.exists("/var/lib/agentd/firewall.nft"));
+}
 
-    // A person changes one of each kind.
+/// A person changes one of each kind.
+fn is_put_right(host: &Host) {
     host.sh("echo vandal > /etc/motd").ok();
     host.wait_until("the file is put right", LIMIT, || host.read("/etc/motd") == "managed\n");
     host.sh("nft flush ruleset").ok();
@@ -105,27 +123,49 @@ fn a_host_is_installed_enrolled_and_held() {
     });
     host.sh("systemctl stop nginx").ok();
     host.wait_until("the service runs again", LIMIT, || host.sh("systemctl is-active nginx").success());
-    host.sh("DEBIAN_FRONTEND=noninteractive apt-get remove --yes nginx-light").ok();
-    host.wait_until("the package is back", LIMIT, || {
-        host.sh("dpkg-query -W -f '${db:Status-Status}' nginx-light").stdout.contains("installed")
-            && serves(&host, 8080)
-    });
+    host.sh("apt-get remove --yes nginx-light").ok();
+    host.wait_until("the package is back", LIMIT, || installed(host, "nginx-light") && serves(host, 8080));
+    in_sync(host);
+}
 
-    // A commit is followed.
-    let commit = push(&forge, 9090);
+fn follows_a_commit(host: &Host, forge: &Forge) {
+    let commit = push(forge, 9090);
     host.run(&["agentctl", "sync"]).ok();
-    host.wait_until("the new port is served", LIMIT, || serves(&host, 9090));
+    host.wait_until("the new port is served", LIMIT, || serves(host, 9090));
     assert!(host.sh("nft list table inet agentd").ok().contains("dport 9090"));
     let status = host.run(&["agentctl", "status", "--json"]).ok();
     assert!(status.contains(&commit), "{status}");
-    host.run(&["agentctl", "status"]).ok();
+    assert!(host.run(&["agentctl", "status"]).ok().contains(&commit[..7]));
     host.run(&["agentctl", "diff"]).ok();
-    host.run(&["agentctl", "history"]).ok();
+    let history = host.run(&["agentctl", "history"]).ok();
+    for resource in ["file:/etc/motd", "firewall:", "service:nginx.service", "package:nginx-light"] {
+        assert!(history.contains(resource), "{resource} is not in the history: {history}");
+    }
+    host.wait_until("the new firewall is confirmed", LIMIT, || {
+        host.read("/var/lib/agentd/firewall.nft").contains("9090")
+    });
+}
 
-    // The forge goes away: the host is held all the same, also after a reboot.
+/// The forge goes away: the host is held all the same, also after a reboot.
+fn stands_alone(host: &Host, forge: &Forge) {
     forge.stop();
     host.reboot();
-    host.wait_until("the page is served after a reboot", LIMIT, || serves(&host, 9090));
+    assert!(host.sh("nft list table inet agentd").ok().contains("dport 9090"));
+    host.wait_until("the page is served after a reboot", LIMIT, || serves(host, 9090));
     host.sh("echo vandal > /etc/motd").ok();
     host.wait_until("the file is put right without a forge", LIMIT, || host.read("/etc/motd") == "managed\n");
+}
+
+fn installed(host: &Host, package: &str) -> bool {
+    host.run(&["dpkg-query", "-W", "-f", "${db:Status-Status}", package]).stdout == "installed"
+}
+
+#[test]
+fn a_debian_12_is_installed_enrolled_and_held() {
+    walk(Suite::Bookworm);
+}
+
+#[test]
+fn a_debian_13_is_installed_enrolled_and_held() {
+    walk(Suite::Trixie);
 }

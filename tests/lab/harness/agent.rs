@@ -7,21 +7,22 @@ use std::time::Duration;
 
 use super::exec::run_with;
 use super::host::Host;
-use super::lab::target;
+use super::lab::{checkout, target};
 use super::tree::{lock, say};
 
 /// A build of everything from nothing on a slow machine.
 const BUILD_LIMIT: Duration = Duration::from_secs(3000);
 
 impl Host {
-    /// Installs the agent with apt. The package is built first, once a process, so that it is never an old one.
-    pub fn install_agent(&self) {
+    /// Installs the agent with apt and gives what that said. The package is built first, once a process, so that it
+    /// is never an old one.
+    pub fn install_agent(&self) -> String {
         let deb = deb();
         let folder = deb.parent().expect("the package lies in a folder");
         let name = deb.file_name().expect("the package has a name").to_string_lossy();
         self.copy_in(folder, "/srv/agent");
         let place = format!("/srv/agent/{name}");
-        self.run(&["apt-get", "install", "--yes", "--no-install-recommends", &place]).ok();
+        self.run(&["apt-get", "install", "--yes", "--no-install-recommends", &place]).ok()
     }
 }
 
@@ -33,7 +34,7 @@ pub fn deb() -> &'static Path {
         fs::create_dir_all(&folder).expect("make the folder of packages");
         let _lock = lock(&target().join("deb.lock"));
         say("building the agent's package");
-        let source = env!("CARGO_MANIFEST_DIR");
+        let source = checkout().to_str().expect("a path in UTF-8");
         let made = run_with(&["make", "--directory", source, "deb", "PROFILE=lab"], b"", BUILD_LIMIT);
         assert!(made.success(), "the package cannot be built: {made}");
         let found =

@@ -1,5 +1,6 @@
 //! An apt archive of our own: small packages made on the spot, signed by a key of its own. Versions that vanish,
-//! packages that break, indexes that change are ours to set.
+//! packages that break, indexes that change are ours to set. Or one with Debian's own packages, for hosts that
+//! reach no other.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,11 +11,13 @@ use std::time::UNIX_EPOCH;
 
 use sha2::{Digest, Sha256};
 
+use super::debian;
 use super::exec::{quoted, run};
 use super::forge::Forge;
 use super::host::Host;
 use super::lab::Lab;
 use super::ledger::Entry;
+use super::tree::Suite;
 
 /// A package to be made: nothing in it but what is said.
 #[derive(Clone)]
@@ -160,18 +163,29 @@ impl Archive {
         archive
     }
 
+    /// Debian's own packages of a release, with whatever they need beyond a server of the laboratory.
+    pub fn of_debian(lab: &Lab, suite: Suite, packages: &[&str]) -> Self {
+        let mut archive = Archive::create(lab, &format!("debian-{}", suite.name()));
+        let debs = debian::ensure(&lab.cache(), suite, packages);
+        for entry in fs::read_dir(&debs).expect("read the folder of packages").flatten() {
+            let copy = archive.folder.join(entry.file_name());
+            fs::copy(entry.path(), &copy).expect("copy a package");
+            let text = run(&["dpkg-deb", "--field", copy.to_str().expect("a path in UTF-8")]).ok();
+            let field = |name: &str| {
+                let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+                line.unwrap_or_else(|| panic!("{} has no {name}", copy.display())).to_owned()
+            };
+            let key = (field("Package"), field("Version"));
+            archive.stanzas.insert(key, stanza(&text, &copy));
+        }
+        archive
+    }
+
     /// Offers a package.
     pub fn add(&mut self, package: &Deb) -> &mut Self {
         let deb = package.build(&self.folder);
-        let bytes = fs::read(&deb).expect("read a package");
-        let stanza = format!(
-            "{}Filename: ./{}\nSize: {}\nSHA256: {}\n",
-            package.control(),
-            deb.file_name().expect("a package has a name").to_string_lossy(),
-            bytes.len(),
-            hex(&bytes)
-        );
-        self.stanzas.insert((package.name.clone(), package.version.clone()), stanza);
+        let key = (package.name.clone(), package.version.clone());
+        self.stanzas.insert(key, stanza(&package.control(), &deb));
         self
     }
 
@@ -254,6 +268,13 @@ impl Drop for Archive {
     fn drop(&mut self) {
         fs::remove_dir_all(&self.home).ok();
     }
+}
+
+/// What the index says of a package: its control fields, and where it is.
+fn stanza(control: &str, deb: &Path) -> String {
+    let bytes = fs::read(deb).expect("read a package");
+    let name = deb.file_name().expect("a package has a name").to_string_lossy();
+    format!("{control}Filename: ./{name}\nSize: {}\nSHA256: {}\n", bytes.len(), hex(&bytes))
 }
 
 fn put(path: &Path, mode: u32, content: &str) {

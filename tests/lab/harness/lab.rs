@@ -73,6 +73,11 @@ impl Lab {
         Archive::create(self, name)
     }
 
+    /// Where base trees and downloaded packages lie.
+    pub(super) fn cache(&self) -> PathBuf {
+        self.inner.cache.clone()
+    }
+
     /// Runs a program of this machine on the network, but on none of its hosts: the place of an outsider.
     pub fn outside(&self, command: &[&str]) -> Output {
         network::run_in(&self.bridge(), command)
@@ -153,9 +158,21 @@ pub fn kept() -> bool {
     std::env::var_os("LAB_KEEP").is_some()
 }
 
-/// The target folder that this test was built into.
-pub fn target() -> &'static Path {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder is above its tmp")
+/// The target folder that this program was built into.
+pub fn target() -> PathBuf {
+    if let Some(scratch) = option_env!("CARGO_TARGET_TMPDIR") {
+        return Path::new(scratch).parent().expect("the target folder is above its tmp").to_owned();
+    }
+    // Not a test: TARGET/PROFILE/NAME.
+    let program = std::env::current_exe().expect("this program has a path");
+    program.ancestors().nth(2).expect("cargo builds two folders deep").to_owned()
+}
+
+/// The checkout that this program was built from.
+pub fn checkout() -> &'static Path {
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let found = packages.filter(|folder| folder.join("packaging/build-deb").exists()).last();
+    found.expect("the harness is built inside a checkout")
 }
 
 fn folder() -> PathBuf {

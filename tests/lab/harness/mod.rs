@@ -10,6 +10,7 @@
 
 mod agent;
 mod archive;
+mod debian;
 mod exec;
 mod forge;
 mod host;
@@ -18,9 +19,10 @@ mod ledger;
 mod network;
 mod tree;
 
+pub use agent::deb;
 pub use archive::{Archive, Deb};
-pub use exec::{Output, wait_until};
+pub use exec::{Output, run, wait_until};
 pub use forge::Forge;
 pub use host::Host;
-pub use lab::Lab;
+pub use lab::{Lab, checkout};
 pub use tree::Suite;

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
+use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -93,11 +93,7 @@ impl Tree {
             Tree::Server(suite) => format!("{}\n{server}", suite.name()),
             Tree::Forge => format!("{}\n{server}\n{FORGE}\n{MAKE_FORGE}", Suite::Bookworm.name()),
         };
-        let key = Sha256::digest(recipe).iter().take(4).fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a string takes what is written");
-            text
-        });
-        cache.join(format!("base-{}-{key}", self.name()))
+        cache.join(format!("base-{}-{}", self.name(), key(&recipe)))
     }
 
     /// Builds the tree unless it is there. Several processes may ask at once: one builds, the others wait.
@@ -142,6 +138,14 @@ pub fn ensure_all(cache: &Path) {
     });
 }
 
+/// A short name for what a recipe makes.
+pub fn key(recipe: &str) -> String {
+    Sha256::digest(recipe).iter().take(4).fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes what is written");
+        text
+    })
+}
+
 /// Holds the file locked until the value is dropped; a process that dies lets go of it.
 pub fn lock(path: &Path) -> Flock<fs::File> {
     let file = fs::File::create(path).unwrap_or_else(|error| panic!("create {}: {error}", path.display()));
@@ -151,7 +155,10 @@ pub fn lock(path: &Path) -> Flock<fs::File> {
 
 /// A line for the person who waits; written to the stream itself, since the test runner hides what is printed.
 pub fn say(line: &str) {
-    writeln!(std::io::stderr(), "lab: {line}").ok();
+    let mut stream = std::io::stderr();
+    // Whoever shows progress on a terminal leaves its line unfinished.
+    let clear = if stream.is_terminal() { "\r\x1b[K" } else { "" };
+    writeln!(stream, "{clear}lab: {line}").ok();
 }
 
 fn build_server(suite: Suite, tree: &Path) {
@@ -185,7 +192,7 @@ fn inside(tree: &str, script: &str, variables: &[(&str, &str)]) {
 
 /// Runs a builder in mount and process namespaces of its own: whatever it mounts and starts ends with it, also
 /// when this process is killed in the middle.
-fn sealed(command: &[&str], what: &str) {
+pub fn sealed(command: &[&str], what: &str) {
     let mut program = Command::new("setpriv");
     program.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]);
     program.args(command).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C.UTF-8");
@@ -200,7 +207,7 @@ fn sealed(command: &[&str], what: &str) {
 }
 
 /// Where this machine gets Debian from, by its own apt sources: the archive, not its updates or security.
-fn mirror() -> String {
+pub fn mirror() -> String {
     let format = "$(REPO_URI) $(CODENAME) $(COMPONENT)";
     let targets =
         run(&["apt-get", "indextargets", "--format", format, "Created-By: Packages", "Origin: Debian"]).ok();

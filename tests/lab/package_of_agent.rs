@@ -1,0 +1,173 @@
+//! The agent's own package on real hosts: installed, upgraded, removed, purged; judged by dpkg, systemd and nft.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::harness::{Forge, Host, Lab, Suite, deb, run};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+const NEXT: &str = "agentd: nothing is managed yet; next: agentctl enroll --url URL --branch NAME";
+
+/// Needs no package, so that no archive is needed.
+const FLEET: [(&str, &str); 2] = [
+    ("fleet.toml", "schema = 1\n"),
+    (
+        "hosts/all.toml",
+        "[match]\nhostname = \"*\"\n[files.\"/etc/motd\"]\ncontent = \"held\\n\"\n[firewall]\ninput = \"drop\"\n\
+         [firewall.rules.ssh]\nallow = [\"tcp/22\"]\n",
+    ),
+];
+
+#[test]
+fn installed_it_changes_nothing_and_says_what_to_do_next() {
+    for suite in Suite::ALL {
+        let host = Host::boot(suite, "web-1");
+        let motd = host.sh("stat -c '%i %Y' /etc/motd").ok();
+        let said = host.install_agent();
+        assert_eq!(said.lines().filter(|line| line.starts_with("agentd: ")).collect::<Vec<_>>(), [NEXT]);
+        assert_eq!(state(&host, "is-enabled", "agentd-firewall.service"), "enabled");
+        assert_eq!(state(&host, "is-active", "agentd-firewall.service"), "inactive");
+        assert_eq!(state(&host, "is-enabled", "agentd.service"), "enabled");
+        assert_eq!(state(&host, "is-active", "agentd.service"), "active");
+        assert_eq!(host.sh("nft list ruleset").ok(), "");
+        assert_eq!(host.sh("stat -c '%i %Y' /etc/motd").ok(), motd);
+        assert_eq!(
+            host.sh("stat -c '%a %U' /var/lib/agentd /var/lib/agentd/source").ok(),
+            "711 root\n700 agentd\n"
+        );
+        assert_eq!(host.run(&["systemctl", "is-system-running"]).ok().trim(), "running");
+        assert!(host.run(&["agentctl", "status"]).fails().contains("agentctl enroll"));
+    }
+}
+
+#[test]
+fn everything_that_belongs_to_it_is_in_it() {
+    let host = Host::boot(Suite::Bookworm, "web-1");
+    host.install_agent();
+    let conffiles = host.run(&["dpkg-query", "-W", "-f", "${Conffiles}", "agentd"]).ok();
+    assert_eq!(conffiles.lines().filter(|line| line.contains("/etc/")).count(), 1, "{conffiles}");
+    assert!(conffiles.contains("/etc/agentd/agent.toml "), "{conffiles}");
+    for page in ["man1/agentctl.1", "man1/agentctl-enroll.1", "man1/agentctl-status.1", "man8/agentd.8"] {
+        host.run(&["gzip", "--test", &format!("/usr/share/man/{page}.gz")]).ok();
+    }
+    host.run(&["bash", "-n", "/usr/share/bash-completion/completions/agentctl"]).ok();
+    for file in ["zsh/vendor-completions/_agentctl", "fish/vendor_completions.d/agentctl.fish"] {
+        assert!(host.read(&format!("/usr/share/{file}")).contains("enroll"), "{file}");
+    }
+    let depends = host.run(&["dpkg-query", "-W", "-f", "${Depends}", "agentd"]).ok();
+    let names: Vec<&str> = depends.split(", ").map(|one| one.split(' ').next().unwrap_or(one)).collect();
+    let expected = ["libc6", "libgcc-s1", "nftables", "systemd"];
+    assert!(names.iter().all(|name| expected.contains(name)), "{depends}");
+    assert_eq!(
+        host.run(&["agentd", "--version"]).ok().replace("agentd", "agentctl"),
+        host.run(&["agentctl", "--version"]).ok()
+    );
+}
+
+#[test]
+fn an_upgrade_takes_nothing_down() {
+    for suite in Suite::ALL {
+        let (lab, _forge, host) = held(suite);
+        host.sh("echo '# mine' >> /etc/agentd/agent.toml").ok();
+        let pid = main_pid(&host);
+        let (rules, motd) = (rules(&host), host.sh("stat -c %i /etc/motd").ok());
+        let said = upgrade(&lab, &host);
+        assert!(!said.contains(NEXT), "{said}");
+        host.wait_until("the new agent runs", LIMIT, || {
+            state(&host, "is-active", "agentd.service") == "active"
+        });
+        assert_ne!(main_pid(&host), pid, "the new version runs");
+        assert_eq!(host.run(&["dpkg-query", "-W", "-f", "${Version}", "agentd"]).ok(), "999");
+        host.wait_until("in sync", LIMIT, || host.run(&["agentctl", "status"]).success());
+        // The same handles: the rules were neither flushed nor loaded again, and the file was not written again.
+        assert_eq!(self::rules(&host), rules);
+        assert_eq!(host.sh("stat -c %i /etc/motd").ok(), motd);
+        assert!(host.read("/etc/agentd/agent.toml").ends_with("# mine\n"));
+        host.sh("echo vandal > /etc/motd").ok();
+        host.wait_until("the file is put right", LIMIT, || host.read("/etc/motd") == "held\n");
+    }
+}
+
+#[test]
+fn removed_and_purged_it_leaves_the_host_as_it_is() {
+    for suite in Suite::ALL {
+        let (_lab, _forge, host) = held(suite);
+        let rules = rules(&host);
+        host.run(&["apt-get", "remove", "--yes", "agentd"]).ok();
+        assert_ne!(state(&host, "is-active", "agentd.service"), "active");
+        assert!(!host.exists("/usr/sbin/agentd"));
+        assert!(
+            host.exists("/etc/agentd/agent.toml.d/enroll.toml")
+                && host.exists("/var/lib/agentd/firewall.nft")
+        );
+        assert_eq!((self::rules(&host), host.read("/etc/motd")), (rules.clone(), "held\n".to_owned()));
+
+        // Installed again it goes on where it was.
+        let said = host.install_agent();
+        assert!(!said.contains(NEXT), "{said}");
+        host.wait_until("in sync", LIMIT, || host.run(&["agentctl", "status"]).success());
+
+        host.run(&["apt-get", "purge", "--yes", "agentd"]).ok();
+        assert_eq!((self::rules(&host), host.read("/etc/motd")), (rules, "held\n".to_owned()));
+        assert!(!host.exists("/var/lib/agentd"));
+        assert_eq!(host.sh("ls -A /etc/agentd").ok(), "forge.pem\n", "what a person put there is theirs");
+        host.run(&["getent", "passwd", "agentd"]).ok();
+        assert_eq!(host.sh("systemctl --failed --no-legend --plain").ok(), "");
+    }
+}
+
+#[test]
+fn packed_twice_it_is_the_same_bytes() {
+    let lab = Lab::new();
+    let made = deb();
+    let first = fs::read(made).unwrap();
+    let again = lab.folder("again");
+    let build = PathBuf::from(crate::harness::checkout()).join("packaging/build-deb");
+    run(&[build.to_str().unwrap(), "lab", again.to_str().unwrap()]).ok();
+    let second = fs::read(again.join(made.file_name().unwrap())).unwrap();
+    assert!(first == second, "two builds differ");
+}
+
+/// An enrolled host in sync, whose firewall is confirmed.
+fn held(suite: Suite) -> (Lab, Forge, Host) {
+    let lab = Lab::new();
+    let forge = lab.forge();
+    forge.push(&FLEET);
+    let host = lab.boot(suite, "web-1");
+    host.install_agent();
+    host.write("/etc/agentd/forge.pem", &forge.ca());
+    let line = ["agentctl", "enroll", "--url", &forge.url_https(), "--branch", "main", "--mode", "enabled"];
+    host.run(&[&line[..], &["--ca-file", "/etc/agentd/forge.pem"]].concat()).ok();
+    host.wait_until("in sync", LIMIT, || host.run(&["agentctl", "status"]).success());
+    host.wait_until("the firewall is confirmed", LIMIT, || host.exists("/var/lib/agentd/firewall.nft"));
+    assert_eq!(host.read("/etc/motd"), "held\n");
+    (lab, forge, host)
+}
+
+/// Installs the same package under a higher version; gives what apt said.
+fn upgrade(lab: &Lab, host: &Host) -> String {
+    let folder = lab.folder("upgrade");
+    let script = "\
+dpkg-deb --raw-extract \"$1\" \"$2/tree\"
+sed -i 's/^Version: .*/Version: 999/' \"$2/tree/DEBIAN/control\"
+dpkg-deb --root-owner-group -Zgzip -z1 --build \"$2/tree\" \"$2/agentd.deb\"
+rm -r \"$2/tree\"
+";
+    run(&["sh", "-eu", "-c", script, "sh", deb().to_str().unwrap(), folder.to_str().unwrap()]).ok();
+    host.copy_in(&folder, "/srv/upgrade");
+    host.run(&["apt-get", "install", "--yes", "/srv/upgrade/agentd.deb"]).ok()
+}
+
+fn state(host: &Host, verb: &str, unit: &str) -> String {
+    host.run(&["systemctl", verb, unit]).stdout.trim().to_owned()
+}
+
+fn main_pid(host: &Host) -> String {
+    host.run(&["systemctl", "show", "--property=MainPID", "agentd.service"]).ok()
+}
+
+fn rules(host: &Host) -> String {
+    host.run(&["nft", "--handle", "list", "table", "inet", "agentd"]).ok()
+}
