@@ -62,9 +62,6 @@ pub struct DiffQuery {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SyncOrder {
-    /// Run exactly the plan of this digest, or nothing.
-    #[serde(default)]
-    pub plan: Option<Digest>,
     /// Whether to ask the remote first.
     #[serde(default)]
     pub fetch: FetchFirst,

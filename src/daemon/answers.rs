@@ -33,6 +33,10 @@ const SHOWN: u64 = 1 << 20;
 /// Answers a request that is allowed.
 pub fn answer(workshop: &mut Workshop, request: Request, peer: &Peer) -> Answered {
     let quiet = |reply| Answered { reply, view: None, look_at: None };
+    if matches!(request, Request::Diff(_) | Request::Plan) && workshop.engine.desired().is_empty() {
+        let message = "no revision is in force yet: `agentctl status` tells why".to_owned();
+        return quiet(Err(Refusal::Refused { message }));
+    }
     match request {
         Request::Diff(query) => quiet(Ok(Reply::Diff(diff(workshop, &query.resources)))),
         Request::Plan => quiet(Ok(Reply::Plan(plan(workshop)))),

@@ -142,7 +142,8 @@ impl Daemon {
         tokio::spawn(async move {
             let taken = Arc::clone(&desired);
             let adopted = shop.ask(move |workshop| {
-                let diagnostics = workshop.engine.validate(&taken);
+                let mut diagnostics = workshop.engine.validate(&taken);
+                diagnostics.extend(workshop.bounds.faults(&taken));
                 if diagnostics.iter().any(|one| one.severity == Severity::Error) {
                     return Err(Refused { message: "refused by the agent".to_owned(), diagnostics });
                 }

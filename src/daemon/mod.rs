@@ -5,6 +5,7 @@
 //! their own. The loop decides nothing about resources: it says when a pass is run, and over what.
 
 mod answers;
+mod bounds;
 mod clients;
 mod events;
 mod follow;

@@ -82,7 +82,9 @@ pub fn run(host: Host, engine: Engine, place: Place) -> Result<(), DaemonError> 
     let setup = (place.load)().map_err(DaemonError::Settings)?;
     place.window.set(setup.guard_window);
     let state = Root::open(&place.state).map_err(system("open the state folder"))?;
-    let workshop = Workshop::open(host, engine, state, setup.keep, setup.mode).map_err(DaemonError::State)?;
+    let mut workshop =
+        Workshop::open(host, engine, state, setup.keep, setup.mode).map_err(DaemonError::State)?;
+    workshop.bounds = setup.bounds.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
@@ -431,12 +433,12 @@ impl Daemon {
         self.notes.clear();
         let accepted = self.follow.as_ref().and_then(|follow| follow.accepted.clone());
         self.follow = follow(&setup, accepted.or_else(|| self.commit_in_force()));
-        let mode = setup.mode;
+        let (mode, bounds) = (setup.mode, setup.bounds.clone());
         self.place.window.set(setup.guard_window);
         self.setup = setup;
         let shop = self.shop.clone();
         tokio::spawn(async move {
-            let _ = shop.ask(move |workshop| workshop.mode = mode).await;
+            let _ = shop.ask(move |workshop| (workshop.mode, workshop.bounds) = (mode, bounds)).await;
         });
         if self.follow.is_some() {
             self.fetch();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use super::bounds::Bounds;
 use super::chain;
 use crate::config::{self, Confirm, Settings};
 use crate::control::Access;
@@ -26,6 +27,8 @@ pub struct Setup {
     pub mode: DriftMode,
     /// What is kept of what was replaced, and for how long.
     pub keep: Limits,
+    /// What holds whatever is declared.
+    pub bounds: Bounds,
     /// Labels a person gave the host.
     pub labels: BTreeMap<String, String>,
     /// Without a fetch for so long the source is stale.
@@ -52,9 +55,9 @@ pub fn setup(folder: &Path) -> Result<Setup, String> {
         keep,
         readers,
         changers,
-        removal_limit: _,
-        protect: _,
-        history: _,
+        removal_limit,
+        protect,
+        history,
         guard_window,
         confirm,
     } = settings;
@@ -70,6 +73,7 @@ pub fn setup(folder: &Path) -> Result<Setup, String> {
         Confirm::Off => None,
     };
     Ok(Setup {
+        bounds: Bounds { removal_limit, protect, history },
         guard_window,
         confirm,
         host,

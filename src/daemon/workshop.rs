@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tracing::warn;
 
+use super::bounds::Bounds;
 use crate::guard::{self, firewall::Awaiting};
 use crate::host::files::{Attributes, Root};
 use crate::host::{Host, memory};
@@ -43,6 +45,8 @@ pub struct Workshop {
     pub standing: Standing,
     /// The local settings' mode.
     pub mode: DriftMode,
+    /// What holds whatever is declared.
+    pub bounds: Bounds,
     /// What was found on opening that a person should know.
     pub notes: Vec<String>,
     /// Set when the agent is to stop.
@@ -151,6 +155,7 @@ impl Workshop {
             state,
             standing: Standing::default(),
             mode,
+            bounds: Bounds::default(),
             notes,
             stopping: Arc::default(),
             progress: Box::new(|_| ()),
@@ -206,7 +211,7 @@ impl Workshop {
             true => Patience::Impatient,
             false => Patience::Patient,
         };
-        let removals = if approved { Removals::Approved } else { Removals::Limited };
+        let removals = if approved { Removals::Approved } else { self.limited() };
         let order =
             Order { scope: scope.clone(), purpose: Purpose::Apply, mode: self.mode, patience, removals };
         let mut report = self.run(&order);
@@ -221,6 +226,9 @@ impl Workshop {
             }
         };
         self.standing.absorb(&report, &scope, self.host.clock.now());
+        if triggers.contains(&Trigger::Interval) {
+            self.tidy();
+        }
         memory::give_back();
         let summary = summary(id, triggers, started, &scope, &report);
         Some(PassDone { report, summary, view: self.view() })
@@ -253,11 +261,25 @@ impl Workshop {
             purpose: Purpose::Plan,
             mode: self.mode,
             patience: Patience::Impatient,
-            removals: Removals::Limited,
+            removals: self.limited(),
         };
         let report = self.run(&order);
         memory::give_back();
         report
+    }
+
+    fn limited(&self) -> Removals {
+        Removals::Limited { to: self.bounds.removal_limit }
+    }
+
+    /// Lets go of what was kept, and of what was written down, for long enough. For a quiet moment.
+    fn tidy(&mut self) {
+        if let Err(error) = self.keep.tidy(self.host.clock.now()) {
+            warn!("what was kept could not be tidied: {}", error.chain());
+        }
+        if let Err(error) = self.record.tidy(&self.bounds.history) {
+            warn!("the record could not be tidied: {error}");
+        }
     }
 
     fn run(&mut self, order: &Order) -> PassReport {

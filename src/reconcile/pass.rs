@@ -74,8 +74,11 @@ pub enum Purpose {
 /// Whether removals above the limit may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removals {
-    /// As the policy's limit says.
-    Limited,
+    /// As the policy's limit says, and no more than the local settings allow.
+    Limited {
+        /// What the local settings allow in one pass.
+        to: u32,
+    },
     /// A person approved of them.
     Approved,
 }
@@ -185,7 +188,11 @@ fn hold_removals_above_limit(cases: &mut [Case], limit: u32, removals: Removals)
     let removes =
         |case: &Case| case.held.is_none() && case.finding.actions.iter().any(|action| action.removes);
     let count = cases.iter().filter(|case| removes(case)).count();
-    if removals == Removals::Approved || count <= limit as usize {
+    let limit = match removals {
+        Removals::Approved => return,
+        Removals::Limited { to } => limit.min(to),
+    };
+    if count <= limit as usize {
         return;
     }
     let why = format!(

@@ -68,7 +68,7 @@ impl Agent {
             purpose: Purpose::Apply,
             mode: DriftMode::Enabled,
             patience,
-            removals: Removals::Limited,
+            removals: Removals::Limited { to: u32::MAX },
         };
         let report = pass(&mut self.engine, &world, &order, &mut self.memory);
         assert_eq!(report.record_fault, None);

@@ -33,7 +33,7 @@ pub fn order(
     fetch: FetchFirst,
     outside: &mut Outside<'_>,
 ) -> Result<SyncReply, CliError> {
-    let request = Request::Sync(SyncOrder { plan: None, fetch });
+    let request = Request::Sync(SyncOrder { fetch });
     ask::agent_with_progress(common, &request, outside)
 }
 

@@ -16,7 +16,7 @@ const PLACE: &str = "AGENTD_TEST_RECORD";
 fn the_process_that_is_killed() {
     let Some(place) = std::env::var_os(PLACE) else { return };
     let state = Root::open(Path::new(&place)).unwrap();
-    let (mut record, opened) = Record::open(&state, Arc::new(SystemClock)).unwrap();
+    let (mut record, opened) = patiently(|| Record::open(&state, Arc::new(SystemClock))).unwrap();
     assert!(!matches!(opened.state, OpenState::Rebuilt { .. }), "{opened:?}");
     let mut out = std::io::stdout().lock();
     let mut say = |words: String| {

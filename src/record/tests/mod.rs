@@ -39,16 +39,7 @@ impl Bench {
     }
 
     pub fn try_open(&self) -> Result<(Record, Opened), RecordError> {
-        // A test beside this one may be between fork and exec: its child holds our lock for that moment.
-        let deadline = std::time::Instant::now() + Duration::from_secs(20);
-        loop {
-            match self.open_at_once() {
-                Err(RecordError::Locked { .. }) if std::time::Instant::now() < deadline => {
-                    std::thread::yield_now();
-                }
-                other => return other,
-            }
-        }
+        patiently(|| self.open_at_once())
     }
 
     pub fn open_at_once(&self) -> Result<(Record, Opened), RecordError> {
@@ -65,6 +56,19 @@ impl Bench {
 
     pub fn pass_time(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
+    }
+}
+
+/// A test beside this one may be between fork and exec: its child holds our lock for that moment.
+pub(super) fn patiently<T>(open: impl Fn() -> Result<T, RecordError>) -> Result<T, RecordError> {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        match open() {
+            Err(RecordError::Locked { .. }) if std::time::Instant::now() < deadline => {
+                std::thread::yield_now();
+            }
+            other => return other,
+        }
     }
 }
 

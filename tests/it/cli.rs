@@ -1,0 +1,112 @@
+//! The real `agentctl`: what it makes of pipes, terminals and the environment.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const AGENTCTL: &str = env!("CARGO_BIN_EXE_agentctl");
+
+fn agentctl(line: &[&str]) -> Command {
+    let mut command = Command::new(AGENTCTL);
+    command.args(line).env_clear().current_dir("/").stdin(Stdio::null());
+    command
+}
+
+/// On a terminal of its own, by util-linux's `script`, which is on every Debian.
+fn on_a_terminal(line: &str, env: &[(&str, &str)]) -> Output {
+    Command::new("/usr/bin/script")
+        .args(["-qec", &format!("{AGENTCTL} {line}"), "/dev/null"])
+        .env_clear()
+        .env("TERM", "xterm")
+        .envs(env.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .expect("script, of the package bsdutils, is needed")
+}
+
+fn fleet() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("hosts")).unwrap();
+    std::fs::write(dir.path().join("fleet.toml"), "schema = 1\n").unwrap();
+    std::fs::write(dir.path().join("hosts/db.toml"), "[files.\"/etc/motd\"]\nmoed = \"0644\"\n").unwrap();
+    dir
+}
+
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    let dir = fleet();
+    let folder = dir.path().display().to_string();
+    let piped = agentctl(&["check", &folder]).output().unwrap();
+    assert_eq!(piped.status.code(), Some(1));
+    assert!(!piped.stdout.contains(&0x1b) && !piped.stdout.is_empty());
+    let asked_for = agentctl(&["check", &folder, "--color", "always"]).output().unwrap();
+    assert!(asked_for.stdout.contains(&0x1b));
+    let check = format!("check {folder}");
+    assert!(on_a_terminal(&check, &[]).stdout.contains(&0x1b));
+    for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let out = on_a_terminal(&check, &[(name, value)]).stdout;
+        assert!(!out.contains(&0x1b) && !out.is_empty(), "{name}");
+    }
+    // By the convention an empty NO_COLOR says nothing.
+    assert!(on_a_terminal(&check, &[("NO_COLOR", "")]).stdout.contains(&0x1b));
+}
+
+#[test]
+fn a_reader_that_ends_early_is_no_failure() {
+    let mut child = agentctl(&["--help"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut complaint = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(complaint, "");
+}
+
+#[test]
+fn output_that_can_not_be_written_is_a_failure() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let dir = fleet();
+    let out = agentctl(&["check", &dir.path().display().to_string()]).stdout(full).output().unwrap();
+    assert_eq!(out.status.code(), Some(2));
+}
+
+#[test]
+fn every_example_is_accepted_from_where_it_lies() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut count = 0;
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let folder = entry.unwrap().path();
+        if !folder.join("fleet.toml").exists() {
+            continue;
+        }
+        let out = agentctl(&["check", "."]).current_dir(&folder).output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert_eq!(out.status.code(), Some(0), "{}: {text}", folder.display());
+        count += 1;
+    }
+    assert!(count >= 3, "{count}");
+}
+
+#[test]
+fn nobody_special_can_check() {
+    let dir = fleet();
+    let set_mode = |path: &Path, mode| {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode(dir.path(), 0o755);
+    // The target folder may be root's alone: the binary goes where everybody can run it.
+    let copy = dir.path().join("agentctl");
+    std::fs::copy(AGENTCTL, &copy).unwrap();
+    set_mode(&copy, 0o755);
+    use std::os::unix::process::CommandExt;
+    let out = Command::new(&copy)
+        .args(["check", &dir.path().display().to_string(), "--json"])
+        .env_clear()
+        .uid(65_534)
+        .gid(65_534)
+        .output()
+        .expect("this test needs root");
+    assert_eq!(out.status.code(), Some(1), "{}", String::from_utf8_lossy(&out.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(report["findings"][0]["diagnostic"]["place"]["file"], "hosts/db.toml");
+}
