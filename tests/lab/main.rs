@@ -38,3 +38,4 @@ mod main_path;
 mod package;
 mod package_of_agent;
 mod service;
+mod signals;

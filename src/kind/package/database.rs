@@ -222,7 +222,9 @@ mod tests {
         // As dpkg does: a new file renamed over the old one.
         let path = folder.path().join("var/lib/dpkg");
         fs::write(path.join("status-new"), NGINX.replace("1.22", "1.23")).unwrap();
+        assert!(again.still_holds(&root));
         fs::rename(path.join("status-new"), path.join("status")).unwrap();
+        assert!(!again.still_holds(&root));
         let changed = Database::read(&root, Some(again)).unwrap();
         assert_eq!(status_of(&changed, "nginx"), Some(("1.23".into(), Status::Installed)));
     }

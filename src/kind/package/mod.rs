@@ -150,13 +150,12 @@ impl Kind for Packages {
         spec::declare(key, state)
     }
 
-    /// Nobody was changing packages when the database was read, nobody is, and it is the same. The end of a
-    /// transaction that was under way then is news, though the database may have had its last word before.
+    /// Nobody is changing packages, nobody was when the database was read, and it is the same. Or whoever was
+    /// changing them still is: there is nothing to be done before the end, which is told by the lock.
     fn is_untouched(&self, host: &Host, _key: Option<&Key>) -> bool {
+        let running = transaction_running(host);
         let holds = |database: &Database| database.still_holds(&host.root);
-        self.running.is_none()
-            && self.database.as_ref().is_some_and(holds)
-            && transaction_running(host).is_none()
+        running == self.running && (running.is_some() || self.database.as_ref().is_some_and(holds))
     }
 
     /// dpkg renames a new `status` into place at the end of every run, and lets go of its locks when a
