@@ -26,6 +26,7 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::print_stderr,
+    clippy::print_stdout,
     reason = "this crate works on the machine itself, and its failures are the failures of a test"
 )]
 #![allow(dead_code, reason = "the harness offers more than the tests of the day use")]
