@@ -65,6 +65,15 @@ impl Attempts {
         }
     }
 
+    /// The last attempt did what was asked and undid nobody's work: it is no sign of a fight and does not count.
+    pub fn not_counted(&mut self, resource: &ResourceId) {
+        let Some(attempt) = self.0.get_mut(resource) else { return };
+        attempt.count = attempt.count.saturating_sub(1);
+        if attempt.count == 0 {
+            self.0.remove(resource);
+        }
+    }
+
     /// Forgets those that were quiet for long enough.
     pub fn forgive(&mut self, now: Duration) {
         self.0.retain(|_, attempt| now.saturating_sub(attempt.last) < FORGIVEN_AFTER + attempt.wait());
@@ -111,5 +120,19 @@ mod tests {
         assert!(attempts.0.contains_key(&motd));
         attempts.forgive(now + Duration::from_secs(601));
         assert!(attempts.0.is_empty());
+    }
+
+    #[test]
+    fn an_attempt_that_undid_nothing_leaves_the_next_wait_as_it_was() {
+        let nginx: ResourceId = "service:nginx.service".parse().unwrap();
+        let mut attempts = Attempts::default();
+        let now = Duration::from_secs(100);
+        attempts.made(&nginx, now);
+        attempts.not_counted(&nginx);
+        assert_eq!(attempts.due(&nginx, now), None);
+        attempts.made(&nginx, now);
+        attempts.made(&nginx, now);
+        attempts.not_counted(&nginx);
+        assert_eq!(attempts.due(&nginx, now), Some(now + FIRST_WAIT));
     }
 }

@@ -66,6 +66,11 @@ impl Case {
         matches!(self.result, Some(OutcomeResult::Waiting { .. } | OutcomeResult::Failed { .. }))
     }
 
+    /// Whether its changes only followed the declaration or our own earlier changes: nobody's work was undone.
+    pub(super) fn undid_nothing(&self) -> bool {
+        self.verdict == Verdict::Behind || self.finding.only_reacts()
+    }
+
     /// Whether what is left after the changes is something that did not show before them.
     pub(super) fn shows_only_new(&self, left: &Finding) -> bool {
         left.fields.iter().all(|field| !self.finding.fields.iter().any(|before| before.field == field.field))

@@ -90,6 +90,10 @@ pub fn verdict(finding: &Finding, attempts: &Attempts) -> Verdict {
     if attempts.outcome(&finding.resource) == Some(&Outcome::InVain) {
         return Verdict::NotConverging;
     }
+    // It is older than its inputs, which we changed: the host itself did not move.
+    if finding.only_reacts() {
+        return Verdict::Behind;
+    }
     match (finding.remembered.converged, finding.spec) {
         (Some(converged), Some(spec)) if converged == spec => Verdict::Drifted,
         (None | Some(_), None | Some(_)) => Verdict::Behind,

@@ -85,6 +85,13 @@ pub struct Finding {
     pub absent: bool,
 }
 
+impl Finding {
+    /// Whether all that would be done is to reload or restart what is older than its inputs.
+    pub fn only_reacts(&self) -> bool {
+        !self.actions.is_empty() && self.actions.iter().all(|action| action.step == Step::Reactions)
+    }
+}
+
 /// One change, with its type erased.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Action {

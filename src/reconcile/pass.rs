@@ -332,7 +332,12 @@ fn verify(
         for case in of_kind.filter(|case| keys.contains(&case.finding.resource.key)) {
             let left = residual.iter().find(|left| left.resource == case.finding.resource);
             match (&case.result, left) {
-                (Some(OutcomeResult::Done), None) => case.took = Some(took),
+                (Some(OutcomeResult::Done), None) => {
+                    case.took = Some(took);
+                    if case.undid_nothing() {
+                        engine.attempts.not_counted(&case.finding.resource);
+                    }
+                }
                 (Some(OutcomeResult::Done), Some(left)) if case.shows_only_new(left) => {
                     let message = "differences that showed only after its first changes".to_owned();
                     case.result = Some(OutcomeResult::Waiting { message });
