@@ -37,8 +37,8 @@ pub enum ClientError {
         source: io::Error,
     },
     /// It said no.
-    #[error("agentd refused")]
-    Refused(#[source] Refusal),
+    #[error(transparent)]
+    Refused(Refusal),
     /// It does not know the question, or a part of it.
     #[error("agentd does not understand this agentctl ({0}): bring both to the same version")]
     Misunderstood(String),

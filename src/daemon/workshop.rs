@@ -27,6 +27,9 @@ use crate::status::{PassSummary, ResourceLine, SuspensionLine};
 /// Corrections are shown in the status for this long; the history has all of them.
 const CORRECTED_SHOWN_FOR: Duration = Duration::from_secs(3600);
 
+/// Tidying reads every note of what is kept: not in every full pass.
+const TIDY_EVERY: Duration = Duration::from_secs(24 * 3600);
+
 /// The tools and the memory of the thread that touches the host.
 pub struct Workshop {
     /// The host.
@@ -57,6 +60,8 @@ pub struct Workshop {
     declared: Digest,
     /// Contents of the desired state before the one in force: an undone revision finds them still there.
     wanted_before: BTreeSet<Digest>,
+    /// When it was tidied last, on the boot-time clock.
+    tidied: Option<Duration>,
 }
 
 /// A pass that is asked for.
@@ -161,6 +166,7 @@ impl Workshop {
             progress: Box::new(|_| ()),
             declared: Digest::of(b""),
             wanted_before: BTreeSet::new(),
+            tidied: None,
         })
     }
 
@@ -227,7 +233,7 @@ impl Workshop {
         };
         self.standing.absorb(&report, &scope, self.host.clock.now());
         if triggers.contains(&Trigger::Interval) {
-            self.tidy();
+            self.tidy_daily();
         }
         memory::give_back();
         let summary = summary(id, triggers, started, &scope, &report);
@@ -272,8 +278,13 @@ impl Workshop {
         Removals::Limited { to: self.bounds.removal_limit }
     }
 
-    /// Lets go of what was kept, and of what was written down, for long enough. For a quiet moment.
-    fn tidy(&mut self) {
+    /// Lets go of what was kept, and of what was written down, for long enough.
+    fn tidy_daily(&mut self) {
+        let now = self.host.clock.since_boot();
+        if self.tidied.is_some_and(|last| now.saturating_sub(last) < TIDY_EVERY) {
+            return;
+        }
+        self.tidied = Some(now);
         if let Err(error) = self.keep.tidy(self.host.clock.now()) {
             warn!("what was kept could not be tidied: {}", error.chain());
         }
