@@ -63,7 +63,15 @@ pub struct Record {
     ledger: chain::Ledger,
     current: Option<passes::PassStart>,
     /// Held for as long as the record is open; the kernel lets go of it when the process ends.
-    _lock: OwnedFd,
+    lock: OwnedFd,
+}
+
+impl Drop for Record {
+    /// Lets go of the lock by word: a program that is just being started holds a copy of the file for a moment.
+    fn drop(&mut self) {
+        // If it fails, closing does it.
+        let _ = rustix::fs::flock(&self.lock, rustix::fs::FlockOperation::Unlock);
+    }
 }
 
 /// Why the record could not do something.

@@ -29,12 +29,21 @@ const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n";
 /// The store, locked. One fetch at a time; readers need no lock.
 pub(crate) struct Locked {
     store: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// Where readers find the repository.
 pub(crate) fn current(store: &Path) -> PathBuf {
     store.join("current.git")
+}
+
+impl Drop for Locked {
+    /// Lets go by word, not by closing alone: a process that is being started elsewhere in this one holds a copy of
+    /// the file until it runs its program, and with it the lock.
+    fn drop(&mut self) {
+        // If it fails, closing does it, a moment later.
+        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
+    }
 }
 
 impl Locked {
@@ -48,7 +57,7 @@ impl Locked {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(Trouble::bare(Fault::Busy)),
             Err(error) => return Err(at(error.into())),
         }
-        let locked = Locked { store: store.to_owned(), _lock: lock };
+        let locked = Locked { store: store.to_owned(), lock };
         locked.remove(&locked.next())?;
         sweep(&locked.current()).map_err(|error| Trouble::disk(&locked.current(), error))?;
         Ok(locked)
