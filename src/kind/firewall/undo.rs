@@ -28,8 +28,6 @@ const PENDING_FILE: &str = "/var/lib/agentd/firewall-pending.json";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
-/// The timer may be this late, and nft takes its time: only then is an unconfirmed change called undone.
-const LATE: Duration = Duration::from_secs(2);
 
 /// A pass loads tables on one thread while a person confirms on another: one account, one hand at a time.
 static ACCOUNT: Mutex<()> = Mutex::new(());
@@ -211,8 +209,6 @@ fn settle(host: &Host) -> Result<bool, UndoError> {
         match confirmation(host)? {
             Confirmation::Settled => return Ok(false),
             Confirmation::Undone { .. } => return Err(UndoError::TooLate),
-            // The timer may have run already.
-            Confirmation::Awaited { left, .. } if left.is_zero() => return Err(UndoError::TooLate),
             Confirmation::Awaited { .. } => note(host, &Pending { confirmed: true, ..pending.clone() })?,
         }
     }
@@ -224,13 +220,15 @@ fn settle(host: &Host) -> Result<bool, UndoError> {
     Ok(true)
 }
 
-/// What became of the last change. A confirmation that a crash interrupted counts as given.
+/// What became of the last change. A confirmation that a crash interrupted counts as given. From the deadline on the
+/// change counts as undone, although the timer may be a moment late: whoever loaded it again in that moment, or right
+/// after, would load it for good.
 pub fn confirmation(host: &Host) -> Result<Confirmation, UndoError> {
     let Some(pending) = read(host)? else { return Ok(Confirmation::Settled) };
     let now = host.clock.since_boot();
     let Pending { table, boot, deadline, loaded, confirmed, timer: _ } = pending;
     let by_reboot = boot != boot_id(host)?;
-    Ok(match (confirmed, by_reboot || now > deadline + LATE) {
+    Ok(match (confirmed, by_reboot || now >= deadline) {
         (true, _) => Confirmation::Settled,
         (false, true) => Confirmation::Undone { table, by_reboot },
         (false, false) => Confirmation::Awaited { table, loaded, left: deadline.saturating_sub(now) },

@@ -53,6 +53,12 @@ fn timer_elapses(host: &TestHost) {
     host.clock.advance(WINDOW + Duration::from_secs(3));
 }
 
+/// The table is undone, and this very instant someone looks.
+fn timer_elapses_just_now(host: &TestHost) {
+    host.load(&host.file(UNDO).unwrap());
+    host.clock.advance(WINDOW);
+}
+
 fn refused(results: &[OutcomeResult]) -> bool {
     results
         .iter()
@@ -127,6 +133,19 @@ fn an_unconfirmed_table_is_undone_and_not_loaded_again() {
         // Another table is another matter.
         host.correct(&declared("input = \"accept\"\n[rules.other]\nallow = [\"tcp/3\"]"));
         assert!(matches!(confirmation(&host.host).unwrap(), Confirmation::Awaited { .. }));
+    });
+}
+
+#[test]
+fn a_look_in_the_instant_of_the_undo_does_not_load_the_table_for_good() {
+    guarded(|host| {
+        let before = host.nft(&["-s", "list", "ruleset"]);
+        host.correct(&new());
+        timer_elapses_just_now(host);
+        assert!(matches!(confirm(&host.host), Err(UndoError::TooLate)));
+        assert!(!prove(&host.host, host.host.clock.since_boot()).unwrap());
+        assert!(refused(&host.correct_but(&new(), &[])));
+        assert_eq!(host.nft(&["-s", "list", "ruleset"]), before);
     });
 }
 
