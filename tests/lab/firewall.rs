@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use crate::harness::{Host, Lab, Output, Suite};
 
+mod guarded;
 mod inside;
 
 const SOON: Duration = Duration::from_secs(30);

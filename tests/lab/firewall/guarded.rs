@@ -1,0 +1,87 @@
+//! Confirm-or-undo by the installed agent: a firewall that cuts the host off from its remote takes itself back.
+
+use std::time::Duration;
+
+use crate::harness::{Forge, Host, Lab, Suite};
+
+/// How long anything may take on a busy machine. Nothing waits for it unless something is wrong.
+const LIMIT: Duration = Duration::from_secs(120);
+
+const BOOT: &str = "/var/lib/agentd/firewall.nft";
+
+fn declare(forge: &Forge, firewall: &str) -> String {
+    forge.push(&[("fleet.toml", "schema = 1\n"), ("hosts/web-1.toml", firewall)])
+}
+
+fn site(lab: &Lab, forge: &Forge, confirm: &str) -> Host {
+    let host = lab.boot(Suite::Bookworm, "web-1");
+    host.install_agent();
+    host.write("/etc/agentd/forge.pem", &forge.ca());
+    let url = forge.url_https();
+    host.write(
+        "/etc/agentd/agent.toml.d/50-lab.toml",
+        &format!(
+            "mode = \"enabled\"\ninterval = \"10s\"\n[source]\nurl = \"{url}\"\nbranch = \"main\"\n\
+             ca_file = \"/etc/agentd/forge.pem\"\n[guard]\nwindow = \"15s\"\nconfirm = \"{confirm}\"\n"
+        ),
+    );
+    host.run(&["systemctl", "restart", "agentd.service"]).ok();
+    host
+}
+
+fn rules(host: &Host) -> String {
+    host.run(&["nft", "--stateless", "list", "ruleset"]).stdout
+}
+
+fn boots(host: &Host) -> String {
+    if host.exists(BOOT) { host.read(BOOT) } else { String::new() }
+}
+
+const FIRST: &str = "[firewall]\ninput = \"drop\"\n[firewall.rules.first]\nallow = [\"tcp/22\"]\n";
+const CUT_OFF: &str =
+    "[firewall]\ninput = \"drop\"\noutput = \"drop\"\n[firewall.rules.second]\nallow = [\"tcp/22\"]\n";
+
+#[test]
+fn a_firewall_through_which_the_remote_is_reached_is_confirmed_by_that() {
+    let lab = Lab::new();
+    let forge = lab.forge();
+    declare(&forge, FIRST);
+    let host = site(&lab, &forge, "auto");
+    host.wait_until("the table is in force", LIMIT, || rules(&host).contains("agentd:first"));
+    host.wait_until("it is confirmed", LIMIT, || boots(&host).contains("agentd:first"));
+    let timers =
+        host.run(&["systemctl", "list-units", "--all", "--no-legend", "agentd-firewall-undo-*"]).ok();
+    assert_eq!(timers, "");
+}
+
+#[test]
+fn a_firewall_that_cuts_off_the_remote_takes_itself_back_and_stays_away() {
+    let lab = Lab::new();
+    let forge = lab.forge();
+    declare(&forge, FIRST);
+    let host = site(&lab, &forge, "auto");
+    host.wait_until("the first table is confirmed", LIMIT, || boots(&host).contains("agentd:first"));
+    let before = rules(&host);
+    declare(&forge, CUT_OFF);
+    host.wait_until("the second table is in force", LIMIT, || rules(&host).contains("agentd:second"));
+    host.wait_until("the first one is back", LIMIT, || rules(&host) == before);
+    assert!(boots(&host).contains("agentd:first"));
+    // The agent looks again (it heard of the change) and does not load it again.
+    let tried = "journalctl --unit agentd --no-pager | grep -c 'not confirmed in time'";
+    host.wait_until("it says why", LIMIT, || host.sh(tried).success());
+    assert_eq!(rules(&host), before);
+    // The way out is another revision.
+    declare(&forge, &FIRST.replace("first", "third"));
+    host.wait_until("another one is confirmed", LIMIT, || boots(&host).contains("agentd:third"));
+}
+
+#[test]
+fn a_firewall_that_a_person_must_confirm_is_undone_without_one() {
+    let lab = Lab::new();
+    let forge = lab.forge();
+    declare(&forge, FIRST);
+    let host = site(&lab, &forge, "ask");
+    host.wait_until("the table is in force", LIMIT, || rules(&host).contains("agentd:first"));
+    host.wait_until("it is gone again", LIMIT, || rules(&host).is_empty());
+    assert_eq!(boots(&host), "");
+}
