@@ -2,7 +2,7 @@
 //! interrupted one left: processes by id and start time, mounts and namespaces by name, folders by path.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -66,7 +66,12 @@ impl Ledger {
             let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             removed.unwrap_or_else(|error| panic!("remove {}: {error}", path.display()));
         }
-        fs::remove_file(&self.file).and_then(|()| fs::remove_dir(run)).expect("remove the folder of a run");
+        fs::remove_file(&self.file).expect("remove the ledger of a run");
+        match fs::remove_dir(run) {
+            // Without its ledger the folder is anybody's: another laboratory's sweep was faster.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed.expect("remove the folder of a run"),
+        }
     }
 }
 
@@ -101,7 +106,7 @@ pub fn remove_cgroup(path: &Path) {
     }
     for _ in 0..100 {
         match fs::remove_dir(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => {
                 std::thread::sleep(Duration::from_millis(10));
             }
             _ => return,
