@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use agentd::host::Host;
 use agentd::host::accounts::ListedAccounts;
-use agentd::host::clock::SystemClock;
+use agentd::host::clock::{FakeClock, SystemClock};
 use agentd::host::counters::{COUNTERS, Counts};
 use agentd::host::files::Root;
 use agentd::host::netfilter::FakeNetfilter;
@@ -125,7 +125,7 @@ impl Scene {
         std::fs::read_to_string(self.path(path)).unwrap()
     }
 
-    fn observe(&mut self) -> Observed<State> {
+    pub fn observe(&mut self) -> Observed<State> {
         let want = Want { specs: &self.specs, prune: &self.prune, only: None };
         self.files.observe(&self.host, &want).unwrap()
     }
@@ -693,6 +693,28 @@ fn a_touched_file_is_read_once_and_then_known_again() {
         assert_eq!(differences, []);
         assert_eq!(counts.files_opened, 1);
         settle(&mut scene);
+    });
+}
+
+#[test]
+fn every_file_is_read_again_once_in_a_while_and_few_at_once() {
+    alone("file::every_file_is_read_again_once_in_a_while_and_few_at_once", || {
+        let mut scene = Scene::new();
+        for number in 0..40 {
+            scene.file(&format!("/etc/app/{number}"), &number.to_string());
+        }
+        scene.converge();
+        settle(&mut scene);
+        let clock = Arc::new(FakeClock::at(scene.host.clock.now()));
+        scene.host.clock = Arc::clone(&clock) as Arc<dyn agentd::host::clock::Clock>;
+        // Known under the fake clock from here on.
+        scene.files = Files::new();
+        settle(&mut scene);
+        clock.advance(Duration::from_secs(6 * 24 * 3600));
+        assert_eq!(counted(|| scene.look()).1.files_opened, 0, "nothing is due within a week");
+        clock.advance(Duration::from_secs(9 * 24 * 3600));
+        let opened: Vec<u64> = (0..4).map(|_| counted(|| scene.look()).1.files_opened).collect();
+        assert_eq!(opened, [16, 16, 8, 0]);
     });
 }
 

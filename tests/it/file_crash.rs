@@ -134,13 +134,76 @@ struct Bench {
     host: TempDir,
     store: TempDir,
     case: Case,
+    // Last, so that it is unmounted when the folders on it are gone.
+    disk: Option<Disk>,
+}
+
+/// A disk of its own, whose power can be cut.
+struct Disk {
+    folder: TempDir,
+}
+
+impl Disk {
+    fn new() -> Self {
+        assert!(rustix::process::geteuid().is_root(), "this test must run as root");
+        let disk = Disk { folder: tempfile::tempdir_in("/tmp").unwrap() };
+        std::fs::File::create(disk.image()).unwrap().set_len(16 << 20).unwrap();
+        run("/usr/sbin/mkfs.ext4", &["-q", disk.image().to_str().unwrap()]);
+        std::fs::create_dir(disk.top()).unwrap();
+        disk.mount();
+        disk
+    }
+
+    fn image(&self) -> PathBuf {
+        self.folder.path().join("image")
+    }
+
+    fn top(&self) -> PathBuf {
+        self.folder.path().join("top")
+    }
+
+    fn mount(&self) {
+        run("/usr/bin/mount", &["-o", "loop", self.image().to_str().unwrap(), self.top().to_str().unwrap()]);
+    }
+
+    /// What was not on the disk is gone: the file system is shut down without writing its journal.
+    fn cut_power(&self) {
+        // FS_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH (linux/fs.h, fs/ext4/ext4.h).
+        let script =
+            "open(F, '<', $ARGV[0]) or die $!; my $how = pack('L', 2); ioctl(F, 0x8004587d, $how) or die $!;";
+        run("/usr/bin/perl", &["-e", script, self.top().to_str().unwrap()]);
+        nix::mount::umount(&self.top()).unwrap();
+        self.mount();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount(&self.top());
+    }
+}
+
+fn run(program: &str, args: &[&str]) {
+    let output =
+        Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 impl Bench {
     fn new(case: Case, store: &str) -> Self {
         let host = tempfile::tempdir_in("/tmp").unwrap();
         case.prepare(host.path());
-        Bench { host, store: tempfile::tempdir_in(store).unwrap(), case }
+        Bench { host, store: tempfile::tempdir_in(store).unwrap(), case, disk: None }
+    }
+
+    /// Host and store on one disk.
+    fn on_disk(case: Case) -> Self {
+        let disk = Disk::new();
+        let host = tempfile::tempdir_in(disk.top()).unwrap();
+        case.prepare(host.path());
+        let store = tempfile::tempdir_in(disk.top()).unwrap();
+        rustix::fs::sync();
+        Bench { host, store, case, disk: Some(disk) }
     }
 
     /// Runs the case in a child process under `strace` with these options.
@@ -300,6 +363,22 @@ fn sweep_kills(case: Case, store: &str) {
     assert!(struck >= 5, "{} has only {struck} steps", case.word());
 }
 
+/// As [`sweep_kills`], and then the power goes.
+fn sweep_power_cuts(case: Case) {
+    for (call, (before, between)) in count(case, "/tmp") {
+        for number in before + 1..=before + between {
+            let bench = Bench::on_disk(case);
+            let what = format!("{}: power cut at {call} number {number}", case.word());
+            let inject = format!("inject={call}:signal=KILL:when={number}");
+            let output = bench.child(&["-e", &inject, "-e", &format!("trace={call}"), "-o", "/dev/null"]);
+            assert!(!output.status.success(), "{what}: it was not");
+            bench.disk.as_ref().unwrap().cut_power();
+            bench.assert_whole(&what);
+            bench.assert_mended(&what);
+        }
+    }
+}
+
 fn sweep_refusals(case: Case, store: &str) {
     let counts = count(case, store);
     for (call, how) in REFUSALS {
@@ -395,4 +474,28 @@ fn a_disk_that_refuses_any_step_leaves_the_old_or_the_new_and_the_next_pass_mend
 fn a_disk_that_refuses_any_step_of_a_check_leaves_the_old_or_the_new() {
     sweep_refusals(Case::CheckPasses, "/tmp");
     sweep_refusals(Case::CheckFails, "/tmp");
+}
+
+#[test]
+fn a_power_cut_at_any_step_leaves_the_old_or_the_new_and_the_original() {
+    sweep_power_cuts(Case::Replace);
+    sweep_power_cuts(Case::Remove);
+    sweep_power_cuts(Case::CheckFails);
+}
+
+#[test]
+fn what_was_reported_done_is_there_after_a_power_cut() {
+    for case in
+        [Case::Replace, Case::Create, Case::Remove, Case::ReplaceDirectory, Case::CheckPasses, Case::Batch]
+    {
+        let bench = Bench::on_disk(case);
+        let output = bench.child(&["-e", "trace=none"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        bench.disk.as_ref().unwrap().cut_power();
+        let expected = if case == Case::Remove { Live::Nothing } else { Live::New };
+        for path in case.paths() {
+            assert_eq!(bench.live(&path), expected, "{}: {path}", case.word());
+        }
+        bench.assert_mended(case.word());
+    }
 }

@@ -16,11 +16,16 @@ pub(super) fn diff(
     observed: &Observed<State>,
 ) -> Vec<Difference<Change>> {
     let (mut lay, mut remove) = (Vec::new(), Vec::new());
+    // Both are sorted by key: one walk over the two, without a search for each. Except for a few of many.
+    let few = observed.readings.len() < want.specs.len() / 16;
     let mut specs = want.specs.iter().peekable();
-    // Both are sorted by key: one walk over the two, without a search for each.
     for (key, reading) in &observed.readings {
-        while specs.next_if(|(declared, _)| *declared < key).is_some() {}
-        let declared = specs.next_if(|(declared, _)| *declared == key).map(|(_, declared)| declared);
+        let declared = if few {
+            want.specs.get(key)
+        } else {
+            while specs.next_if(|(declared, _)| *declared < key).is_some() {}
+            specs.next_if(|(declared, _)| *declared == key).map(|(_, declared)| declared)
+        };
         let difference = match (declared, reading) {
             (_, Reading::Unknown(_)) => continue,
             (Some(declared), reading) => compare(aside, key, &declared.spec, reading),

@@ -1,14 +1,15 @@
 //! What lies in a folder and is not declared.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::ops::Bound;
 
 use super::observe::Look;
-use super::path::is_below;
+use super::path::ancestors;
 use super::spec::Spec;
 use super::state::{Body, State};
 use crate::host::files::{Entry, FileType, FilesError, Folder, Root};
-use crate::kind::{Reading, Specs, Want};
+use crate::kind::{Declared, Reading, Specs, Want};
 use crate::model::Key;
 
 /// Names that are never taken for something undeclared: what dpkg has under way, what the file system keeps.
@@ -24,15 +25,7 @@ pub(super) fn find(
     readings: &mut Vec<(Key, Reading<State>)>,
     notes: &mut Vec<String>,
 ) {
-    for (key, declared) in want.specs {
-        let Spec::Directory { exclusive: true, ignore, .. } = &declared.spec else { continue };
-        let concerned = |key: &Key| {
-            let below = |only: &Key| is_below(only.as_str(), key.as_str());
-            want.only.is_none_or(|only| only.contains(key) || only.iter().any(below))
-        };
-        if !concerned(key) {
-            continue;
-        }
+    for (key, ignore) in directories(want) {
         let mut sweep = Sweep { look, want, top: key.as_str(), ignore, found: Vec::new(), notes };
         let swept = sweep.look.root.folder(key.as_str()).and_then(|folder| match folder {
             Some(folder) => sweep.folder(&folder, key.as_str(), DEPTH_LIMIT),
@@ -50,6 +43,25 @@ pub(super) fn find(
             }
         }
     }
+}
+
+/// The exclusive directories in scope, with what is ignored in them: those asked for, and those in which
+/// something lies that is asked for.
+fn directories<'a>(want: &Want<'a, Spec>) -> Vec<(&'a Key, &'a [String])> {
+    let exclusive = |(key, declared): (&'a Key, &'a Declared<Spec>)| match &declared.spec {
+        Spec::Directory { exclusive: true, ignore, .. } => Some((key, ignore.as_slice())),
+        Spec::Directory { .. } | Spec::File { .. } | Spec::Link { .. } | Spec::Absent => None,
+    };
+    let specs = want.specs;
+    let Some(only) = want.only else { return specs.iter().filter_map(exclusive).collect() };
+    let concerned = |key: &'a Key| ancestors(key.as_str()).chain([key.as_str()]);
+    let found: BTreeMap<_, _> = only
+        .iter()
+        .flat_map(concerned)
+        .filter_map(|path| specs.get_key_value(path))
+        .filter_map(exclusive)
+        .collect();
+    found.into_iter().collect()
 }
 
 /// Something in the folder `key`, which is to be pruned, that is not to be pruned with it.
