@@ -125,7 +125,7 @@ impl Scene {
         std::fs::read_to_string(self.path(path)).unwrap()
     }
 
-    pub fn observe(&mut self) -> Observed<State> {
+    fn observe(&mut self) -> Observed<State> {
         let want = Want { specs: &self.specs, prune: &self.prune, only: None };
         self.files.observe(&self.host, &want).unwrap()
     }

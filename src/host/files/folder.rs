@@ -85,7 +85,7 @@ impl Folder {
         }
     }
 
-    /// Makes a folder with its final owner and mode.
+    /// Makes a folder with its final owner and mode; durable when it and this folder are synced.
     pub fn create_dir(&self, name: &OsStr, attributes: Attributes) -> Result<(), FilesError> {
         let fault = |errno| self.fault("create the folder", name, errno);
         // Ours alone until owner and mode are final.

@@ -123,12 +123,30 @@ impl Root {
     pub fn create_dir(&self, path: impl AsRef<Path>, attributes: Attributes) -> Result<(), FilesError> {
         let (folder, name) = self.parent(path.as_ref())?;
         folder.create_dir(name, attributes)?;
+        if let Some(made) = folder.subfolder(name)? {
+            made.sync()?;
+        }
         folder.sync()
     }
 
-    /// Makes every folder that is missing on the way to `path` (and `path` itself) with these attributes;
-    /// those that exist are left as they are. Returns the ones that were made, topmost first.
+    /// Makes every folder that is missing on the way to `path` (and `path` itself) with these attributes,
+    /// durably; those that exist are left as they are. Returns the ones that were made, topmost first.
     pub fn create_dirs(
+        &self,
+        path: impl AsRef<Path>,
+        attributes: Attributes,
+    ) -> Result<Vec<PathBuf>, FilesError> {
+        let made = self.create_dirs_unsynced(path, attributes)?;
+        for folder in &made {
+            for touched in [self.folder(folder)?, self.folder(split(folder)?.0)?].into_iter().flatten() {
+                touched.sync()?;
+            }
+        }
+        Ok(made)
+    }
+
+    /// As [`Root::create_dirs`]; durable only when the caller has synced the file system.
+    pub fn create_dirs_unsynced(
         &self,
         path: impl AsRef<Path>,
         attributes: Attributes,
@@ -143,7 +161,8 @@ impl Root {
         }
         missing.reverse();
         for ancestor in &missing {
-            self.create_dir(ancestor, attributes)?;
+            let (folder, name) = self.parent(ancestor)?;
+            folder.create_dir(name, attributes)?;
         }
         Ok(missing)
     }

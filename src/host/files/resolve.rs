@@ -8,6 +8,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
@@ -25,13 +26,14 @@ const STEP: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC)
 
 /// The folder at `path`; none if it, or a folder on the way, is not there.
 pub(super) fn folder(root: &Root, path: &Path) -> Result<Option<Folder>, FilesError> {
+    let bytes = path.as_os_str().as_bytes();
     // Refused, not resolved: nothing of ours needs it.
-    if path.components().any(|component| component == Component::ParentDir) {
+    if bytes.split(|byte| *byte == b'/').any(|name| name == b"..") {
         return Err(FilesError::NoName { path: path.to_owned() });
     }
     let shown = root.absolute(path);
-    let relative = path.strip_prefix("/").unwrap_or(path);
-    let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
+    let relative = OsStr::from_bytes(&bytes[bytes.iter().take_while(|byte| **byte == b'/').count()..]);
+    let relative = if relative.is_empty() { OsStr::new(".") } else { relative };
     let rules = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(root.handle(), relative, FOLDER, Mode::empty(), rules) {
         Ok(handle) => Ok(Some(Folder::new(handle, shown))),
@@ -106,7 +108,6 @@ fn walk(root: &Root, mut pending: Vec<OsString>, shown: &Path) -> Result<Option<
 
 /// Puts a link's target in front of what is pending. Says whether it starts again at the root.
 fn follow(target: &[u8], pending: &mut Vec<OsString>) -> bool {
-    use std::os::unix::ffi::OsStrExt;
     let target = Path::new(OsStr::from_bytes(target));
     for component in target.components().rev() {
         match component {

@@ -35,15 +35,15 @@ pub(super) fn apply(
     for (at, planned) in changes.iter().enumerate() {
         sweep(files, cx, &planned.key);
         match one(cx, planned) {
-            Ok(None) => files.proofs.forget(&planned.key),
+            Ok(None) => {}
             Ok(Some(write)) if write.check.is_empty() => plain.push((at, write)),
             Ok(Some(write)) => checked.push((at, write)),
             Err(not_done) => results[at] = not_done.into(),
         }
     }
     // Contents after the folders they lie in, and those that are checked last: a check may read the others.
-    let written = write::batches(cx, &mut files.proofs, &plain);
-    let tried = checked.iter().map(|(at, write)| (*at, write::checked(cx, &mut files.proofs, write)));
+    let written = write::batches(cx, &files.proofs, &plain);
+    let tried = checked.iter().map(|(at, write)| (*at, write::checked(cx, &files.proofs, write)));
     for (at, result) in written.into_iter().chain(tried) {
         results[at] = result.unwrap_or_else(OutcomeResult::from);
     }
@@ -103,11 +103,14 @@ fn sweep(files: &mut Files, cx: &ApplyCx<'_>, key: &Key) {
 }
 
 /// The folder of a path, made if it is not there.
-pub(super) fn folder_of(cx: &ApplyCx<'_>, key: &Key) -> Result<Folder, FilesError> {
+pub(super) fn folder_of(cx: &ApplyCx<'_>, key: &Key, durable: Durable) -> Result<Folder, FilesError> {
     let path = Path::new(key.as_str());
     let root = &cx.host.root;
     if let Some(parent) = path.parent() {
-        root.create_dirs(parent, ON_THE_WAY)?;
+        match durable {
+            Durable::Each => root.create_dirs(parent, ON_THE_WAY)?,
+            Durable::Batch => root.create_dirs_unsynced(parent, ON_THE_WAY)?,
+        };
     }
     root.parent(path).map(|(folder, _)| folder)
 }
@@ -149,11 +152,14 @@ fn own(cx: &ApplyCx<'_>, key: &Key, wanted: FileType, attributes: Attributes) ->
 }
 
 fn directory(cx: &ApplyCx<'_>, key: &Key, change: &Change, attributes: Attributes) -> Result<(), NotDone> {
-    let folder = folder_of(cx, key)?;
+    let folder = folder_of(cx, key, Durable::Each)?;
     let name = name_of(key);
     match folder.stat(name)? {
         None => {
             folder.create_dir(name, attributes)?;
+            if let Some(made) = folder.subfolder(name)? {
+                made.sync()?;
+            }
             folder.sync()?;
         }
         Some(stat) if stat.kind == FileType::Directory => {
@@ -172,7 +178,7 @@ fn directory(cx: &ApplyCx<'_>, key: &Key, change: &Change, attributes: Attribute
 }
 
 fn link(cx: &ApplyCx<'_>, key: &Key, change: &Change, target: &str) -> Result<(), NotDone> {
-    let folder = folder_of(cx, key)?;
+    let folder = folder_of(cx, key, Durable::Each)?;
     let staged = folder.stage_link(name_of(key), OsStr::new(target), 0, 0)?;
     on_occasion(cx, key, change, |occasion| {
         cx.keep.replacing(occasion, key.as_str(), staged, None, Purpose::Stay, Durable::Each)?.commit()

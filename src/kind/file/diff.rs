@@ -23,7 +23,10 @@ pub(super) fn diff(
         let declared = if few {
             want.specs.get(key)
         } else {
-            while specs.next_if(|(declared, _)| *declared < key).is_some() {}
+            // Equal keys mostly are one and the same: found by address, before any text is compared.
+            if specs.peek().is_some_and(|(declared, _)| *declared != key) {
+                while specs.next_if(|(declared, _)| *declared < key).is_some() {}
+            }
             specs.next_if(|(declared, _)| *declared == key).map(|(_, declared)| declared)
         };
         let difference = match (declared, reading) {

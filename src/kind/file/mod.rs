@@ -44,7 +44,7 @@ use super::{
 use crate::host::Host;
 use crate::model::{Content, Diagnostic, Key, KindName, Located, OutcomeResult};
 
-use proofs::Proofs;
+use proofs::{Proofs, Trust};
 
 /// Files at work: what makes the next look cheap, and what the last look found that no state holds.
 #[derive(Default)]
@@ -116,19 +116,17 @@ impl Kind for Files {
 
     /// By identity where it was old enough to be trusted when the content was read, else by content.
     fn is_untouched(&self, host: &Host, key: Option<&Key>) -> bool {
-        let Some((key, (identity, content))) = key.and_then(|key| Some((key, self.proofs.last(key)?))) else {
-            return false;
-        };
+        let Some(key) = key else { return false };
         let path = Path::new(key.as_str());
-        let current = host.root.stat(path).ok().flatten();
-        if current.is_none_or(|stat| stat.identity != identity) {
-            return false;
+        let Ok(Some(stat)) = host.root.stat(path) else { return false };
+        match self.proofs.of(key, &stat.identity) {
+            None => false,
+            Some((_, Trust::Solid)) => true,
+            Some((content, Trust::Fresh)) => {
+                let read = host.root.parent(path).and_then(|(folder, name)| folder.content(name));
+                matches!(read, Ok(Some(read)) if read.content == content && read.stat.identity == stat.identity)
+            }
         }
-        if self.proofs.is_solid(key) {
-            return true;
-        }
-        let read = host.root.parent(path).and_then(|(folder, name)| folder.content(name));
-        matches!(read, Ok(Some(read)) if read.content == content && read.stat.identity == identity)
     }
 
     fn contents(spec: &Spec) -> Vec<Content> {

@@ -11,6 +11,8 @@ use crate::host::accounts::Accounts;
 struct Names {
     by_name: HashMap<Arc<str>, Option<u32>>,
     by_id: HashMap<u32, Arc<str>>,
+    /// The last answer: neighbours mostly have the same owner.
+    last: Option<(u32, Arc<str>)>,
 }
 
 /// The names one look at the host meets.
@@ -63,10 +65,17 @@ impl Names {
         number: impl Fn(&str) -> Option<u32>,
         name: impl Fn(u32) -> Option<String>,
     ) -> Arc<str> {
+        if let (Some((last, said)), Some(wanted)) = (&self.last, wanted)
+            && *last == id
+            && **said == *wanted
+        {
+            return Arc::clone(said);
+        }
         if let Some(wanted) = wanted
             && self.id(wanted, number) == Some(id)
             && let Some((wanted, _)) = self.by_name.get_key_value(wanted)
         {
+            self.last = Some((id, Arc::clone(wanted)));
             return Arc::clone(wanted);
         }
         let known = self.by_id.entry(id);

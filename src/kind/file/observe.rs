@@ -26,6 +26,9 @@ pub(super) struct Look<'a> {
 
 pub(super) fn observe(files: &mut Files, host: &Host, want: &Want<'_, Spec>) -> Observed<State> {
     let full = want.only.is_none();
+    if full {
+        files.proofs.begin_round();
+    }
     let mut look = Look {
         root: &host.root,
         owners: Owners::new(&*host.accounts),
@@ -57,8 +60,7 @@ pub(super) fn observe(files: &mut Files, host: &Host, want: &Want<'_, Spec>) -> 
     extras::find(&mut look, want, &mut readings, &mut notes);
     aside.missing_names = look.owners.missing();
     if full {
-        let wanted = |key: &Key| want.specs.contains_key(key);
-        files.proofs.retain(wanted, want.specs.len());
+        files.proofs.end_round(want.specs.len());
     }
     files.aside = aside;
     Observed { readings: readings.into_iter().collect(), notes }
@@ -129,7 +131,7 @@ impl Look<'_> {
         key: &Key,
         stat: &Stat,
     ) -> Result<Option<Body>, FilesError> {
-        if let Some(content) = self.proofs.get(key, &stat.identity, self.now, &mut self.allowance) {
+        if let Some(content) = self.proofs.get(&stat.identity, self.now, &mut self.allowance) {
             return Ok(Some(Body::Content(content)));
         }
         let Some(read) = folder.content(name)? else { return Ok(None) };

@@ -10,7 +10,7 @@ use super::change::Change;
 use super::check;
 use super::proofs::Proofs;
 use crate::host::files::{Attributes, FileType, FilesError, Folder, How, Staged, Xattrs};
-use crate::keep::{Durable, Kept, Pending, Purpose};
+use crate::keep::{Durable, Kept, Known, Pending, Purpose};
 use crate::kind::ApplyCx;
 use crate::model::{Content, Key, OutcomeResult};
 
@@ -33,7 +33,7 @@ pub(super) struct Write<'c> {
 /// Writes contents that need no check. Each comes with the number it was given.
 pub(super) fn batches(
     cx: &ApplyCx<'_>,
-    proofs: &mut Proofs,
+    proofs: &Proofs,
     writes: &[(usize, Write<'_>)],
 ) -> Vec<(usize, Result<OutcomeResult, NotDone>)> {
     let mut results = Vec::with_capacity(writes.len());
@@ -48,21 +48,21 @@ pub(super) fn batches(
 /// Writes a content that a program must agree to.
 pub(super) fn checked(
     cx: &ApplyCx<'_>,
-    proofs: &mut Proofs,
+    proofs: &Proofs,
     write: &Write<'_>,
 ) -> Result<OutcomeResult, NotDone> {
     let key = write.key;
-    let folder = folder_of(cx, key)?;
+    let folder = folder_of(cx, key, Durable::Each)?;
     let staged = stage(cx, &folder, write)?;
     let programs = &*cx.host.programs;
     let refused = |why: String| NotDone::Failed(format!("{key} was left as it was: {why}"));
     if check::looks_at_staged(write.check) {
         check::run(programs, write.check, Some(&staged.path())).map_err(refused)?;
         let pending = prepare(cx, proofs, write, staged, Purpose::Stay, Durable::Each)?;
-        return commit(cx, proofs, &folder, write, pending).map(|kept| outcome(key, &kept));
+        return commit(cx, &folder, write, pending).map(|kept| outcome(key, &kept));
     }
     let pending = prepare(cx, proofs, write, staged, Purpose::Trial, Durable::Each)?;
-    let kept = commit(cx, proofs, &folder, write, pending)?;
+    let kept = commit(cx, &folder, write, pending)?;
     let passed = check::run(programs, write.check, None);
     let Some(id) = &kept.id else { return Ok(outcome(key, &kept)) };
     match passed {
@@ -82,11 +82,11 @@ pub(super) fn checked(
 
 fn batch(
     cx: &ApplyCx<'_>,
-    proofs: &mut Proofs,
+    proofs: &Proofs,
     writes: &[(usize, Write<'_>)],
     durable: Durable,
 ) -> Vec<Result<OutcomeResult, NotDone>> {
-    let (folders, places) = open_folders(cx, writes);
+    let (folders, places) = open_folders(cx, writes, durable);
     let pending: Vec<Result<(&Folder, Pending<'_>), NotDone>> = writes
         .iter()
         .zip(places)
@@ -104,7 +104,7 @@ fn batch(
         .zip(pending)
         .map(|((_, write), pending)| {
             let (folder, pending) = pending?;
-            commit(cx, proofs, folder, write, pending).map(|kept| outcome(write.key, &kept))
+            commit(cx, folder, write, pending).map(|kept| outcome(write.key, &kept))
         })
         .collect();
     match sync_folders(cx, &folders, durable) {
@@ -119,6 +119,7 @@ fn batch(
 fn open_folders(
     cx: &ApplyCx<'_>,
     writes: &[(usize, Write<'_>)],
+    durable: Durable,
 ) -> (Vec<Folder>, Vec<Result<usize, NotDone>>) {
     let mut folders = Vec::new();
     let mut known: BTreeMap<&str, usize> = BTreeMap::new();
@@ -127,7 +128,7 @@ fn open_folders(
         let parent = write.key.as_str().rsplit_once('/').map_or("", |(parent, _)| parent);
         let place = match known.get(parent) {
             Some(place) => Ok(*place),
-            None => folder_of(cx, write.key).map(|folder| {
+            None => folder_of(cx, write.key, durable).map(|folder| {
                 folders.push(folder);
                 known.insert(parent, folders.len() - 1);
                 folders.len() - 1
@@ -159,7 +160,8 @@ fn prepare<'a>(
     purpose: Purpose,
     durable: Durable,
 ) -> Result<Pending<'a>, NotDone> {
-    let known = proofs.last(write.key);
+    let stat = staged.folder().stat(staged.target())?;
+    let known: Known = stat.and_then(|stat| Some((stat.identity, proofs.last(&stat.identity)?)));
     let keep = cx.keep;
     let pending = on_occasion(cx, write.key, write.change, |occasion| {
         keep.replacing(occasion, write.key.as_str(), staged, known, purpose, durable)
@@ -167,16 +169,14 @@ fn prepare<'a>(
     Ok(pending?)
 }
 
+/// What was written is read back by the verification: it is believed of the disk, not of us.
 fn commit(
     cx: &ApplyCx<'_>,
-    proofs: &mut Proofs,
     folder: &Folder,
     write: &Write<'_>,
     pending: Pending<'_>,
 ) -> Result<Kept, NotDone> {
     cx.host.root.still_there(folder, Path::new(write.key.as_str()))?;
-    // Read back by the verification: what is believed of it is what lies on the disk.
-    proofs.forget(write.key);
     Ok(pending.commit()?)
 }
 
