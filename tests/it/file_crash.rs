@@ -146,6 +146,10 @@ struct Disk {
 impl Disk {
     fn new() -> Self {
         assert!(rustix::process::geteuid().is_root(), "this test must run as root");
+        // The mount is this thread's alone: a copy of it in a namespace that somebody else makes meanwhile would keep
+        // the file system that was shut down alive, and the next mount of the image would be that one again.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+        run("/usr/bin/mount", &["--make-rprivate", "/"]);
         let disk = Disk { folder: tempfile::tempdir_in("/tmp").unwrap() };
         std::fs::File::create(disk.image()).unwrap().set_len(16 << 20).unwrap();
         run("/usr/sbin/mkfs.ext4", &["-q", disk.image().to_str().unwrap()]);
