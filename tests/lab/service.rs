@@ -41,7 +41,10 @@ fn units(host: &Host) -> SystemUnits {
 fn programs_inside(leader: u32) -> FakePrograms {
     FakePrograms::answering(move |run| {
         let mut command = std::process::Command::new("nsenter");
-        command.args(["--target", &leader.to_string(), "--all", "--"]).arg(&run.program).args(&run.args);
+        command
+            .args(["--target", &leader.to_string(), "--all", "--root", "--wd", "--"])
+            .arg(&run.program)
+            .args(&run.args);
         let done = command.env_clear().output().expect("nsenter runs");
         Ok(Finished { code: done.status.code(), stdout: done.stdout, stderr: done.stderr })
     })

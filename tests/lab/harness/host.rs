@@ -353,7 +353,8 @@ impl Host {
     fn enter(&self) -> Command {
         let mut program = Command::new("nsenter");
         program
-            .args(["--target", &self.leader().to_string(), "--all", "--"])
+            // The root as well: where this machine is itself a chroot, that of the namespace would be outside of the host.
+            .args(["--target", &self.leader().to_string(), "--all", "--root", "--wd", "--"])
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .envs([
@@ -428,7 +429,11 @@ impl Drop for Host {
             }
             if kept() {
                 let leader = self.machine().as_ref().map(|machine| machine.leader);
-                say(&format!("{} is kept: nsenter --target {} --all", self.name, leader.unwrap_or_default()));
+                say(&format!(
+                    "{} is kept: nsenter --target {} --all --root --wd",
+                    self.name,
+                    leader.unwrap_or_default()
+                ));
             } else {
                 self.remove();
             }
