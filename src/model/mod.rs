@@ -3,6 +3,7 @@
 //! May not: touch the host, read a clock, log. Everything in here is a plain value that can be compared,
 //! printed and, where it crosses a process or reaches the disk, serialised.
 
+pub mod attribution;
 pub mod commit;
 pub mod content;
 pub mod diagnostic;
@@ -16,6 +17,7 @@ pub mod place;
 pub mod plan;
 pub mod vocabulary;
 
+pub use attribution::{Account, Actor, Attribution, Confidence, Evidence, Process, Session};
 pub use commit::{CommitId, Revision};
 pub use content::Content;
 pub use diagnostic::{Diagnostic, Faults, Severity};
