@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod place;
 pub mod plan;
 pub mod vocabulary;
+pub mod witness;
 
 pub use attribution::{Account, Actor, Attribution, Confidence, Evidence, Process, Session};
 pub use commit::{CommitId, Revision};
@@ -29,3 +30,4 @@ pub use outcome::{Outcome, OutcomeResult};
 pub use place::{Place, Provenance};
 pub use plan::{Plan, PlannedChange, Step};
 pub use vocabulary::{DriftMode, Health, ResourceStatus, Sync, Trigger};
+pub use witness::{Caught, ProcessFacts, Subject, Witness};

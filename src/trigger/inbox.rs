@@ -1,12 +1,17 @@
 //! Where watchers put what they noticed until the loop has time for it. However many events come, it holds no
 //! more than one scope: a storm costs no memory and one pass at a time.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::kind::LookAt;
+use crate::model::{Subject, Witness};
 use crate::reconcile::Scope;
+
+/// Witnesses that are held between two looks. A storm has more; whom it drives out is said to be unknown.
+const WITNESSES: usize = 256;
 
 /// What was noticed since the last look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,22 +24,34 @@ pub struct Noticed {
     pub events: u64,
     /// How often a queue overflowed meanwhile.
     pub overflows: u64,
+    /// Who was seen making the changes: the newest for each subject.
+    pub witnesses: Vec<Witness>,
 }
 
 /// Collects what the watchers notice.
 #[derive(Debug)]
 pub struct Inbox {
     noticed: Mutex<Option<Noticed>>,
+    /// Apart from what was noticed: a witness alone wakes nobody.
+    witnesses: Mutex<BTreeMap<Subject, Witness>>,
     bell: Notify,
 }
 
 impl Default for Inbox {
     fn default() -> Self {
-        Inbox { noticed: Mutex::new(None), bell: Notify::new() }
+        Inbox { noticed: Mutex::new(None), witnesses: Mutex::default(), bell: Notify::new() }
     }
 }
 
 impl Inbox {
+    /// Someone was seen. To be said before the change itself, so that whoever takes that finds the witness.
+    pub fn testify(&self, witness: Witness) {
+        let mut witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
+        if witnesses.len() < WITNESSES || witnesses.contains_key(&witness.subject) {
+            witnesses.insert(witness.subject.clone(), witness);
+        }
+    }
+
     /// Something that is watched changed.
     pub fn look_at<'a>(&self, targets: impl Iterator<Item = &'a LookAt>) {
         self.update(|noticed| targets.for_each(|target| noticed.scope.add(target)));
@@ -61,8 +78,11 @@ impl Inbox {
     pub async fn take(&self) -> Noticed {
         loop {
             let heard = self.bell.notified();
-            if let Some(noticed) = self.noticed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                return noticed;
+            let noticed = self.noticed.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(noticed) = noticed {
+                let mut witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
+                let witnesses = std::mem::take(&mut *witnesses).into_values().collect();
+                return Noticed { witnesses, ..noticed };
             }
             heard.await;
         }
@@ -75,6 +95,7 @@ impl Inbox {
             rearm: false,
             events: 0,
             overflows: 0,
+            witnesses: Vec::new(),
         });
         noticed.events += 1;
         change(noticed);
