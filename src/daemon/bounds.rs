@@ -60,7 +60,7 @@ mod tests {
     fn faults(key: &str, spec: Spec) -> usize {
         let bounds = Bounds { protect: vec!["/etc/ssh".into()], ..Bounds::default() };
         let provenance = Provenance { winner: Place::file("roles/a.toml"), below: Vec::new() };
-        let declared = Declared { spec, provenance, drift: None, prune: false, guard: false };
+        let declared = Declared { spec, provenance, drift: None, prune: false };
         let mut desired = Desired::default();
         desired.file.insert(key.into(), declared);
         bounds.faults(&desired).len()

@@ -22,7 +22,7 @@ const ALTERNATIVES: [Alternatives; 4] = [
 ];
 
 /// What a layer may say of a resource without saying what it should be.
-const ABOUT: [&str; 3] = ["drift", "prune", "guard"];
+const ABOUT: [&str; 2] = ["drift", "prune"];
 
 /// Takes back of `lower` what `upper` says in another way. Both are the table of one kind. To take back is to
 /// replace: `on_conflict` is told.

@@ -145,9 +145,6 @@ pub struct Declared<S> {
     /// Whether removing it from the declaration removes it from the host (if the agent brought it).
     #[serde(default)]
     pub prune: bool,
-    /// Whether changes of it are made under the dead-man's switch.
-    #[serde(default)]
-    pub guard: bool,
 }
 
 /// All resources of one kind, by key.

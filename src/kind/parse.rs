@@ -83,8 +83,8 @@ impl ParseCx<'_> {
         None
     }
 
-    /// Wraps a spec with what every resource may say of itself: takes `drift`, `prune` and `guard` from its
-    /// fields. Call it before [`Fields::finish`].
+    /// Wraps a spec with what every resource may say of itself: takes `drift` and `prune` from its fields.
+    /// Call it before [`Fields::finish`].
     pub fn declared<S>(&mut self, spec: S, from: &Located, fields: &mut Fields<'_>) -> Declared<S> {
         let drift = fields.string("drift", self).and_then(|text| match text.value.parse::<DriftMode>() {
             Ok(mode) => Some(mode),
@@ -94,16 +94,15 @@ impl ParseCx<'_> {
             }
         });
         let prune = fields.boolean("prune", self);
-        let guard = fields.boolean("guard", self).unwrap_or(false);
         let plain = self.declared_plain(spec, from);
-        Declared { drift, prune: prune.unwrap_or(plain.prune), guard, ..plain }
+        Declared { drift, prune: prune.unwrap_or(plain.prune), ..plain }
     }
 
     /// Wraps a spec that was written as something else than a table (`nginx = "*"`) and so says nothing of
-    /// `drift`, `prune` and `guard`.
+    /// `drift` and `prune`.
     pub fn declared_plain<S>(&self, spec: S, from: &Located) -> Declared<S> {
         let provenance = from.provenance();
         let prune = self.prune.of(&provenance);
-        Declared { spec, provenance, drift: None, prune, guard: false }
+        Declared { spec, provenance, drift: None, prune }
     }
 }

@@ -83,7 +83,7 @@ fn engine() -> Engine {
 /// A declared unit.
 pub fn unit(key: &str, spec: Spec) -> (Key, Declared<Spec>) {
     let provenance = Provenance { winner: Place::file("roles/web.toml"), below: Vec::new() };
-    (Key::from(key), Declared { spec, provenance, drift: None, prune: true, guard: false })
+    (Key::from(key), Declared { spec, provenance, drift: None, prune: true })
 }
 
 /// Enabled and running.

@@ -94,7 +94,7 @@ impl Scene {
     pub fn declare(&mut self, path: &str, spec: Spec) {
         let place = Place::file("roles/web.toml");
         let provenance = Provenance { winner: place, below: Vec::new() };
-        let declared = Declared { spec, provenance, drift: None, prune: false, guard: false };
+        let declared = Declared { spec, provenance, drift: None, prune: false };
         self.specs.insert(Key::from(path), declared);
     }
 

@@ -32,11 +32,10 @@ pub(super) fn parse(table: &Located, cx: &mut ParseCx<'_>) -> Specs<Spec> {
         let Some(mut fields) = Fields::of(WHAT, &entry.value, cx) else { continue };
         let spec = spec(&entry.value, &mut fields, cx);
         // Also of a file with a fault: what every resource may say of itself is not unknown because of it.
-        let Declared { spec: (), provenance, drift, prune, guard } =
-            cx.declared((), &entry.value, &mut fields);
+        let Declared { spec: (), provenance, drift, prune } = cx.declared((), &entry.value, &mut fields);
         fields.finish(cx);
         let Some(spec) = spec else { continue };
-        let declared = Declared { spec, provenance, drift, prune, guard };
+        let declared = Declared { spec, provenance, drift, prune };
         match path::folly(path, &declared.spec) {
             Ok(()) => {
                 specs.insert(Key::from(path.as_str()), declared);

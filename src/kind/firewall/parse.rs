@@ -110,8 +110,8 @@ fn each(fields: &mut Fields<'_>, key: &'static str, cx: &mut ParseCx<'_>, specs:
 }
 
 fn with(common: Declared<()>, spec: Spec) -> Declared<Spec> {
-    let Declared { spec: (), provenance, drift, prune, guard } = common;
-    Declared { spec, provenance, drift, prune, guard }
+    let Declared { spec: (), provenance, drift, prune } = common;
+    Declared { spec, provenance, drift, prune }
 }
 
 /// `input = "drop"`, or a table that says more.

@@ -214,7 +214,7 @@ mod tests {
                 };
                 let spec = Spec { want, hold: *hold };
                 let provenance = Provenance { winner: Place::file("web.toml"), below: Vec::new() };
-                (Key::from(*name), Declared { spec, provenance, drift: None, prune: false, guard: false })
+                (Key::from(*name), Declared { spec, provenance, drift: None, prune: false })
             })
             .collect();
         Declaration::of(specs.iter().map(|(key, declared)| (key, declared)), [].iter(), "amd64")

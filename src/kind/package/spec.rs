@@ -151,8 +151,8 @@ fn package_table(located: &Located, cx: &mut ParseCx<'_>) -> Option<Declared<Spe
         }
     };
     let hold = hold.filter(|_| want.as_ref().is_some_and(Wish::present));
-    let Declared { spec: (), provenance, drift, prune, guard } = declared;
-    want.map(|want| Declared { spec: Spec { want, hold }, provenance, drift, prune, guard })
+    let Declared { spec: (), provenance, drift, prune } = declared;
+    want.map(|want| Declared { spec: Spec { want, hold }, provenance, drift, prune })
 }
 
 fn wish(text: &str, place: &Place, cx: &mut ParseCx<'_>) -> Option<Wish> {

@@ -153,7 +153,6 @@ fn a_desired_state_is_checked_whoever_wrote_it() {
         provenance: Provenance { winner: place.clone(), below: Vec::new() },
         drift: None,
         prune: false,
-        guard: false,
     };
     let bad_input = Spec { restart_on: vec!["service:b.service".parse().unwrap()], ..Spec::default() };
     let specs = Specs::from([
