@@ -59,3 +59,18 @@ fn every_example_is_a_fleet_that_a_test_here_loads() {
     fleets.sort();
     assert_eq!(fleets, ["hardened-base", "single-host", "web-shop"]);
 }
+
+#[test]
+fn what_the_reference_shows_compiles() {
+    let text = include_str!("../../../docs/declaration.md");
+    let shown: Vec<&str> = text
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split_once("```").expect("the end of an example").0)
+        .collect();
+    assert!(shown.len() >= 3, "examples were found");
+    for toml in shown {
+        let compiled = super::compiled(&[("hosts/web-1.toml", toml)], "web-1");
+        assert!(compiled.warnings.is_empty(), "{toml}\n{}", super::joined(&compiled.warnings));
+    }
+}
