@@ -14,7 +14,9 @@ use crate::host::files::{Attributes, Root};
 use crate::host::{Host, memory};
 use crate::keep::{Contents, Keep, Limits};
 use crate::kind::Desired;
-use crate::model::{Digest, DriftMode, Health, KindName, ResourceId, ResourceStatus, Sync, Trigger, Verdict};
+use crate::model::{
+    Attribution, Digest, DriftMode, Health, KindName, ResourceId, ResourceStatus, Sync, Trigger, Verdict,
+};
 use crate::reconcile::gate::Patience;
 use crate::reconcile::pass::{Removals, Stage};
 use crate::reconcile::report::Seen;
@@ -56,6 +58,9 @@ pub struct Workshop {
     pub stopping: Arc<AtomicBool>,
     /// Told how far a pass is.
     pub progress: Box<dyn Fn(Stage) + Send>,
+    /// Tells who made a resource differ, asked once a pass for each drift that the host's own moving made. The
+    /// corrections are made by then.
+    pub witness: Box<dyn FnMut(&Seen) -> Option<Attribution> + Send>,
     /// Root of the declared fingerprint.
     declared: Digest,
     /// Contents of the desired state before the one in force: an undone revision finds them still there.
@@ -164,6 +169,7 @@ impl Workshop {
             notes,
             stopping: Arc::default(),
             progress: Box::new(|_| ()),
+            witness: Box::new(|_| None),
             declared: Digest::of(b""),
             wanted_before: BTreeSet::new(),
             tidied: None,
@@ -221,6 +227,7 @@ impl Workshop {
         let order =
             Order { scope: scope.clone(), purpose: Purpose::Apply, mode: self.mode, patience, removals };
         let mut report = self.run(&order);
+        self.attribute(&mut report);
         let counts = counts(&report);
         let result = result_of(&report);
         let finished = number.and_then(|number| self.record.finish_pass(counts, result).map(|_| number));
@@ -272,6 +279,18 @@ impl Workshop {
         let report = self.run(&order);
         memory::give_back();
         report
+    }
+
+    /// Asks who made what differ, and writes it down.
+    fn attribute(&mut self, report: &mut PassReport) {
+        let mut known = Vec::new();
+        for seen in report.findings.iter_mut().filter(|seen| seen.verdict == Verdict::Drifted) {
+            seen.attribution = (self.witness)(seen);
+            known.extend(seen.drift.map(record::DriftId).zip(seen.attribution.clone()));
+        }
+        if let Err(error) = self.record.attribute(&known) {
+            report.record_fault.get_or_insert_with(|| error.to_string());
+        }
     }
 
     fn limited(&self) -> Removals {

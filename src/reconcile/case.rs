@@ -131,6 +131,7 @@ impl Case {
             tried: self.result.is_some(),
             took: self.took,
             drift: self.number,
+            attribution: None,
             fields: self.finding.fields,
             declared: self.finding.declared,
             resource: self.finding.resource,

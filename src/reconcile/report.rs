@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::scope::Scope;
 use crate::host::counters::Counts;
-use crate::model::{FieldDiff, Key, KindName, Outcome, Place, Plan, ResourceId, ResourceStatus, Verdict};
+use crate::model::{
+    Attribution, FieldDiff, Key, KindName, Outcome, Place, Plan, ResourceId, ResourceStatus, Verdict,
+};
 
 /// What a pass found and did.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +60,8 @@ pub struct Seen {
     pub took: Option<Duration>,
     /// Its number in the record.
     pub drift: Option<u64>,
+    /// Who made it differ, once somebody has looked: after the pass, never during it.
+    pub attribution: Option<Attribution>,
 }
 
 impl PassReport {

@@ -15,7 +15,7 @@ use super::drifts::{DriftId, Effect, Settlement};
 use super::notes::{self, Approval, Quarantined, Space, SuspendTarget, Suspension};
 use super::passes::{PassId, PassRecord};
 use crate::model::plan::Held;
-use crate::model::{CommitId, Digest, FieldDiff, Place, ResourceId, Verdict};
+use crate::model::{Attribution, CommitId, Digest, FieldDiff, Place, ResourceId, Verdict};
 
 /// One thing that happened. Serialised as JSON; fields are added, never renamed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,13 +71,13 @@ pub enum Entry {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         kept: Vec<String>,
     },
-    /// Evidence of who made the change.
+    /// Who made the change, as far as is known: comes after the correction, which never waits for it.
     Attributed {
         /// Which drift.
         #[serde(skip)]
         drift: DriftId,
-        /// The evidence, in the form of the room `attribution`.
-        evidence: serde_json::Value,
+        /// Who, with the evidence and how far it carries.
+        attribution: Attribution,
     },
     /// A pass ended.
     Pass(PassRecord),

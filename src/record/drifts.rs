@@ -13,7 +13,7 @@ use super::ownership;
 use super::passes::PassId;
 use super::{Durability, Owned, Record, RecordError};
 use crate::model::plan::Held;
-use crate::model::{CommitId, Digest, FieldDiff, Place, ResourceId, Verdict, fingerprint};
+use crate::model::{Attribution, CommitId, Digest, FieldDiff, Place, ResourceId, Verdict, fingerprint};
 
 /// Names a drift on this host. Counts from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -131,6 +131,9 @@ pub struct OpenDrift {
     /// Whether the intent under way is what made the resource count as brought by the agent.
     #[serde(default)]
     pub brings: bool,
+    /// Of the attribution that was written last, if there is one: the same again is not written again.
+    #[serde(default)]
+    pub attributed: Option<Digest>,
 }
 
 impl Record {
@@ -182,9 +185,22 @@ impl Record {
         self.commit("write down what came of a change", Durability::Synced, after)
     }
 
-    /// Adds evidence of who made the change behind a drift.
-    pub fn attribute(&mut self, drift: DriftId, evidence: serde_json::Value) -> Result<(), RecordError> {
-        self.append("write down who made a change", &[Entry::Attributed { drift, evidence }])
+    /// Writes down who made the changes behind drifts, over or not, in one transaction. The same again of a drift that
+    /// is not over costs nothing. A power cut may lose it: nothing that is done to the host rests on it.
+    pub fn attribute(&mut self, attributions: &[(DriftId, Attribution)]) -> Result<(), RecordError> {
+        let mut after = After::default();
+        for (drift, attribution) in attributions {
+            let words = fingerprint::of(attribution);
+            if let Some((resource, open)) = self.open.iter().find(|(_, open)| open.id == *drift) {
+                if open.attributed == Some(words) {
+                    continue;
+                }
+                let open = OpenDrift { attributed: Some(words), ..open.clone() };
+                after.left_open.push((resource.clone(), open));
+            }
+            after.entries.push(Entry::Attributed { drift: *drift, attribution: attribution.clone() });
+        }
+        self.commit("write down who made a change", Durability::Written, after)
     }
 
     /// Ends the drifts of these resources, if there are any; others are passed over.
@@ -286,6 +302,7 @@ impl<'a> Batch<'a> {
                 pass: self.pass,
                 words: Digest::from_bytes([0; 32]),
                 brings: false,
+                attributed: None,
             }
         });
         let drift = open.id;

@@ -16,7 +16,7 @@ use super::passes::{PassId, PassRecord};
 use super::{RecordError, schema};
 use crate::host::files::Root;
 use crate::model::plan::Held;
-use crate::model::{CommitId, FieldDiff, KindName, Place, ResourceId, Verdict};
+use crate::model::{Attribution, CommitId, FieldDiff, KindName, Place, ResourceId, Verdict};
 
 /// The history, open for reading. Open it for a question and drop it again: it costs no memory meanwhile.
 pub struct History {
@@ -50,8 +50,9 @@ pub struct DriftRecord {
     pub resolved: Option<Timestamp>,
     /// What came of it last; none if it was only seen.
     pub result: Option<Settlement>,
-    /// Evidence of who made the change.
-    pub attribution: Vec<serde_json::Value>,
+    /// Who made the change; none if nobody looked. Of several findings the surest counts, of equal ones the last.
+    #[serde(default)]
+    pub attribution: Option<Attribution>,
 }
 
 /// One try at putting a drift right.
@@ -237,7 +238,7 @@ fn tell(story: &mut Option<DriftRecord>, at: Timestamp, entry: Entry) {
         (Entry::Seen { drift, pass, resource, verdict, fields, place, commit, held }, story) => {
             let (first_pass, seen, attempts, attribution) = match story.take() {
                 Some(known) => (known.pass, known.seen, known.attempts, known.attribution),
-                None => (pass, at, Vec::new(), Vec::new()),
+                None => (pass, at, Vec::new(), None),
             };
             *story = Some(DriftRecord {
                 id: drift,
@@ -268,7 +269,12 @@ fn tell(story: &mut Option<DriftRecord>, at: Timestamp, entry: Entry) {
             }
             story.result = Some(result);
         }
-        (Entry::Attributed { evidence, .. }, Some(story)) => story.attribution.push(evidence),
+        (Entry::Attributed { attribution, .. }, Some(story)) => {
+            let known = story.attribution.as_ref().map(|known| known.confidence);
+            if known.is_none_or(|known| known <= attribution.confidence) {
+                story.attribution = Some(attribution);
+            }
+        }
         (Entry::Intent { .. } | Entry::Outcome { .. } | Entry::Attributed { .. }, None)
         | (
             Entry::Pass(_)

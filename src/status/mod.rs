@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::host::counters::Counts;
 use crate::model::vocabulary::SyncReason;
 use crate::model::{
-    CommitId, Diagnostic, Digest, DriftMode, FieldDiff, Health, KindName, Place, ResourceId, ResourceStatus,
-    Revision, Sync, Trigger, Verdict,
+    Attribution, CommitId, Diagnostic, Digest, DriftMode, FieldDiff, Health, KindName, Place, ResourceId,
+    ResourceStatus, Revision, Sync, Trigger, Verdict,
 };
 
 /// Version of the snapshot's shape. Grows when a field changes its meaning or goes; not when one is added.
@@ -137,6 +137,9 @@ pub struct ResourceLine {
     pub since: Timestamp,
     /// How long putting it right took, from the start of the pass that saw it; milliseconds.
     pub corrected_ms: Option<f64>,
+    /// Who made it differ, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribution: Option<Attribution>,
 }
 
 /// Where the declaration comes from and how it goes.

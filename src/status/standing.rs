@@ -122,6 +122,7 @@ pub fn line_of(seen: &Seen, since: Timestamp) -> ResourceLine {
         declared: seen.declared.clone(),
         since,
         corrected_ms: seen.took.map(|took| took.as_secs_f64() * 1000.0),
+        attribution: seen.attribution.clone(),
     }
 }
 
@@ -136,5 +137,6 @@ fn unknown_line(resource: ResourceId, why: &str, since: Timestamp) -> ResourceLi
         declared: None,
         since,
         corrected_ms: None,
+        attribution: None,
     }
 }

@@ -88,8 +88,8 @@ pub fn story(drift: &DriftRecord, look: &Look) -> String {
             line("Kept", &format!("{}; `agentctl restore {}` puts it back", escape::line(kept), drift.id));
         }
     }
-    for evidence in &drift.attribution {
-        line("Who", &escape::line(&evidence.to_string()));
+    if let Some(attribution) = &drift.attribution {
+        line("Who", &escape::line(&attribution.reason));
     }
     match drift.resolved {
         Some(when) => line("Over", &look.exact(when)),

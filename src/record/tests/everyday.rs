@@ -3,7 +3,7 @@
 use super::*;
 use crate::kind::Desired;
 use crate::model::plan::Held;
-use crate::model::{DriftMode, KindName};
+use crate::model::{Attribution, Confidence, DriftMode, Evidence, KindName};
 
 #[test]
 fn what_was_brought_is_remembered_and_can_be_given_up() {
@@ -262,4 +262,32 @@ fn the_applied_state_survives_damage_to_its_last_file() {
     assert!(load_applied(&state).unwrap_err().is_damage(), "never read as: nothing was applied");
     store_applied(&state, &desired).unwrap();
     assert_eq!(load_applied(&state).unwrap(), Applied::Current(Box::new(desired)));
+}
+
+#[test]
+fn who_made_a_change_is_told_after_it_and_the_surest_word_counts() {
+    let bench = Bench::new();
+    let mut record = bench.open();
+    let over = bring(&mut record, "file:/etc/motd");
+    begin(&mut record, Trigger::Watch);
+    let open = record.note(&[seen("file:/etc/issue", "0600")]).unwrap()[0];
+    let sure = Attribution {
+        confidence: Confidence::Certain,
+        evidence: vec![Evidence::Fanotify],
+        reason: "named with the event".to_owned(),
+        ..Attribution::unknown("")
+    };
+    record.attribute(&[(over, sure.clone()), (open, Attribution::unknown("too late"))]).unwrap();
+    let head = record.ledger.head;
+    record.attribute(&[(open, Attribution::unknown("too late"))]).unwrap();
+    assert_eq!(record.ledger.head, head, "said already");
+    record.attribute(&[(over, Attribution::unknown("gone")), (open, sure.clone())]).unwrap();
+    drop(record);
+    let record = bench.open();
+    assert!(record.open_drift(&id("file:/etc/issue")).unwrap().attributed.is_some());
+    let history = bench.history();
+    for drift in [over, open] {
+        assert_eq!(history.drift(drift).unwrap().unwrap().attribution, Some(sure.clone()), "{drift}");
+    }
+    assert!(matches!(history.verify(None).unwrap(), Verification::Whole { .. }));
 }
