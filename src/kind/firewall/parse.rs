@@ -12,6 +12,9 @@ use crate::kind::fields::{At, Fields};
 use crate::kind::{Declared, ParseCx, Specs};
 use crate::model::{Diagnostic, DriftMode, Located, Place, Value};
 
+/// What parts the two halves of a fault of one of our types.
+const HINT: &str = ": write ";
+
 /// Reads the whole table.
 pub fn parse(table: &Located, cx: &mut ParseCx<'_>) -> Specs<Spec> {
     let mut specs = Specs::new();
@@ -40,7 +43,14 @@ pub fn parsed<T: FromStr<Err: Display>>(text: At<'_, &str>, cx: &mut ParseCx<'_>
     match text.value.parse() {
         Ok(value) => Some(value),
         Err(fault) => {
-            cx.faults.push(Diagnostic::error("bad-value", text.place, format!("{fault}")));
+            let fault = fault.to_string();
+            // Our types tell what is wrong and then what to write instead.
+            cx.faults.push(match fault.rsplit_once(HINT) {
+                Some((message, hint)) => {
+                    Diagnostic::error("bad-value", text.place, message).hint(format!("write {hint}"))
+                }
+                None => Diagnostic::error("bad-value", text.place, fault),
+            });
             None
         }
     }

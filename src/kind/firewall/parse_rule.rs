@@ -8,7 +8,7 @@ use super::spec::{Destination, HookName, Nat, NatBody, Rule, RuleBody, Set, SetB
 use super::traffic::{Limit, Traffic};
 use crate::kind::ParseCx;
 use crate::kind::fields::Fields;
-use crate::model::Located;
+use crate::model::{Located, Value};
 
 /// `[firewall.rules.NAME]`.
 pub fn parse_rule(
@@ -56,7 +56,11 @@ fn words(name: &Name, located: &Located, fields: &mut Fields<'_>, cx: &mut Parse
     };
     let mut said = said.into_iter();
     match (said.next(), said.next()) {
-        (Some((verdict, traffic)), None) => Some(words(verdict, traffic, fields, cx)),
+        (Some((verdict, traffic)), None) => {
+            // That nothing is left of what was said is no fault of its own.
+            let said_something = !traffic.is_empty() || is_empty_list(fields, verdict.as_str());
+            Some(words(verdict, traffic, fields, cx)).filter(|_| said_something)
+        }
         (first, _) => {
             // Read all the same, so that their own faults are told and none of them is called unknown.
             let _ = words(Verdict::Drop, Vec::new(), fields, cx);
@@ -66,6 +70,10 @@ fn words(name: &Name, located: &Located, fields: &mut Fields<'_>, cx: &mut Parse
             None
         }
     }
+}
+
+fn is_empty_list(fields: &mut Fields<'_>, key: &'static str) -> bool {
+    matches!(fields.get(key).map(|located| &located.value), Some(Value::Array(values)) if values.is_empty())
 }
 
 /// `[firewall.sets.NAME]`.

@@ -1,4 +1,4 @@
-//! What a rule speaks of: `tcp/80`, `udp/1000-2000`, `icmp/echo-request`, `esp`, `any`.
+//! What a rule speaks of: `tcp/80`, `udp/1000-2000`, `icmp/echo-request`, `esp`, `protocol/200`, `any`.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -115,6 +115,9 @@ impl FromStr for Ports {
     }
 }
 
+/// What a protocol without a name is written with: a bare number looks like a port to whoever reads it.
+const BY_NUMBER: &str = "protocol";
+
 /// Protocols without ports that have a name here, with their IANA numbers.
 const PROTOCOLS: [(&str, u8); 9] = [
     ("icmp", 1),
@@ -179,9 +182,12 @@ fn number(text: &str, names: &[(&str, u8)]) -> Option<u8> {
     named.or_else(|| text.parse().ok())
 }
 
-fn named(number: u8, names: &[(&str, u8)]) -> String {
-    let name = names.iter().find(|(_, known)| *known == number).map(|(name, _)| (*name).to_owned());
-    name.unwrap_or_else(|| number.to_string())
+fn name_of(number: u8, names: &[(&'static str, u8)]) -> Option<&'static str> {
+    names.iter().find(|(_, known)| *known == number).map(|(name, _)| *name)
+}
+
+fn named(number: u8, names: &[(&'static str, u8)]) -> String {
+    name_of(number, names).map_or_else(|| number.to_string(), str::to_owned)
 }
 
 impl FromStr for Traffic {
@@ -190,20 +196,29 @@ impl FromStr for Traffic {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let transport = |word: &str| Transport::ALL.into_iter().find(|known| known.as_str() == word);
         let Some((protocol, rest)) = text.split_once('/') else {
-            let whole = transport(text).map(Transport::number).or_else(|| number(text, &PROTOCOLS));
+            let named = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
+            let whole = transport(text).map(Transport::number).or(named);
             return match (text, whole) {
                 ("any", _) => Ok(Traffic::Any),
                 (_, Some(whole)) => Ok(Traffic::Protocol(whole)),
-                (_, None) => Err(unknown_protocol(text)),
+                (_, None) => Err(unknown_traffic(text)),
             };
         };
+        if protocol == BY_NUMBER {
+            let digits = rest.bytes().all(|b| b.is_ascii_digit());
+            let number = rest.parse().ok().filter(|_| digits);
+            return number.map(Traffic::Protocol).ok_or_else(|| no_protocol(rest));
+        }
         if let Some(transport) = transport(protocol) {
             return rest.parse().map(|ports| Traffic::Ports(transport, ports));
         }
         let family = match protocol {
             "icmp" => Family::V4,
             "icmpv6" => Family::V6,
-            _ => return Err(unknown_protocol(protocol)),
+            _ if transport(rest).is_some() && protocol.parse::<Ports>().is_ok() => {
+                return Err(format!("`{protocol}/{rest}` is the wrong way round: write {rest}/{protocol}"));
+            }
+            _ => return Err(unknown_traffic(protocol)),
         };
         let names = icmp_names(family);
         number(rest, names).map(|kind| Traffic::Icmp(family, kind)).ok_or_else(|| {
@@ -213,12 +228,27 @@ impl FromStr for Traffic {
     }
 }
 
-fn unknown_protocol(text: &str) -> String {
-    format!(
-        "`{}` is no traffic: write tcp/80, udp/1000-2000, icmp/echo-request, a protocol (tcp, udp, sctp, dccp, \
-         icmp, icmpv6, igmp, gre, esp, ah, ipip, ospf, vrrp, or its number) or any",
-        text.escape_debug()
-    )
+fn unknown_traffic(text: &str) -> String {
+    let is_number = text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u8>().is_ok();
+    match (text.parse::<Ports>(), is_number) {
+        // Whoever writes a bare number means a port; read as a protocol it would open something else.
+        (_, true) => format!(
+            "`{text}` says no protocol: write tcp/{text} or udp/{text} for a port, or {BY_NUMBER}/{text} for the IP \
+             protocol of this number"
+        ),
+        (Ok(ports), false) => {
+            format!("`{ports}` says no protocol: write tcp/{ports} or udp/{ports}")
+        }
+        (Err(_), false) => format!(
+            "`{}` is no traffic: write tcp/80, udp/1000-2000, icmp/echo-request, a protocol (tcp, udp, sctp, dccp, \
+             icmp, icmpv6, igmp, gre, esp, ah, ipip, ospf, vrrp, or {BY_NUMBER}/NUMBER) or any",
+            text.escape_debug()
+        ),
+    }
+}
+
+fn no_protocol(text: &str) -> String {
+    format!("`{}` is no number of a protocol: write {BY_NUMBER}/0 to {BY_NUMBER}/255", text.escape_debug())
 }
 
 impl fmt::Display for Traffic {
@@ -227,7 +257,10 @@ impl fmt::Display for Traffic {
             Traffic::Any => f.write_str("any"),
             Traffic::Protocol(number) => match Transport::ALL.iter().find(|t| t.number() == *number) {
                 Some(transport) => f.write_str(transport.as_str()),
-                None => f.write_str(&named(*number, &PROTOCOLS)),
+                None => match name_of(*number, &PROTOCOLS) {
+                    Some(name) => f.write_str(name),
+                    None => write!(f, "{BY_NUMBER}/{number}"),
+                },
             },
             Traffic::Ports(transport, ports) => write!(f, "{}/{ports}", transport.as_str()),
             Traffic::Icmp(Family::V4, kind) => write!(f, "icmp/{}", named(*kind, &ICMP)),
@@ -308,10 +341,36 @@ mod tests {
 
     #[test]
     fn traffic_reads_back_what_it_prints() {
-        for text in
-            ["any", "tcp", "udp/53", "tcp/1000-2000", "icmp/echo-request", "icmpv6/140", "esp", "icmp", "200"]
-        {
+        for text in [
+            "any",
+            "tcp",
+            "udp/53",
+            "tcp/1000-2000",
+            "icmp/echo-request",
+            "icmpv6/140",
+            "esp",
+            "icmp",
+            "protocol/200",
+        ] {
             assert_eq!(text.parse::<Traffic>().unwrap().to_string(), text);
+        }
+        assert_eq!("protocol/6".parse::<Traffic>().unwrap().to_string(), "tcp");
+    }
+
+    #[test]
+    fn a_bare_number_is_neither_a_port_nor_a_protocol() {
+        for (text, told) in [
+            ("80", "write tcp/80 or udp/80 for a port, or protocol/80"),
+            ("0", "protocol/0"),
+            ("443", "`443` says no protocol: write tcp/443 or udp/443"),
+            ("8000-8010", "write tcp/8000-8010 or udp/8000-8010"),
+            ("80/tcp", "is the wrong way round: write tcp/80"),
+            ("protocol/256", "write protocol/0 to protocol/255"),
+            ("protocol/+6", "write protocol/0 to protocol/255"),
+            ("protocol/", "write protocol/0 to protocol/255"),
+        ] {
+            let fault = text.parse::<Traffic>().expect_err(text);
+            assert!(fault.contains(told), "{text}: {fault}");
         }
     }
 

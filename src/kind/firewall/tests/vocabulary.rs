@@ -56,7 +56,7 @@ fn a_hook_that_is_not_declared_is_not_made() {
 fn every_word_for_traffic_loads() {
     assert_eq!(
         rules(
-            "[rules.x]\nallow = [\"tcp/80\", \"tcp/1000-2000\", \"udp/53\", \"sctp/9\", \"dccp/9\", \"icmp/echo-request\", \"icmpv6/echo-request\", \"esp\", \"ah\", \"gre\", \"200\"]"
+            "[rules.x]\nallow = [\"tcp/80\", \"tcp/1000-2000\", \"udp/53\", \"sctp/9\", \"dccp/9\", \"icmp/echo-request\", \"icmpv6/echo-request\", \"esp\", \"ah\", \"gre\", \"protocol/200\"]"
         ),
         [
             "tcp dport { 80, 1000-2000 } accept",
