@@ -327,6 +327,32 @@ fn the_table_goes_when_nothing_of_it_is_declared_and_all_of_it_was_owned() {
     });
 }
 
+/// The table is one resource whose content is the declaration: dropping a rule is a change of the table, and needs no
+/// `prune`. Dropping the whole firewall gives the table up as it is.
+#[test]
+fn a_rule_that_is_dropped_leaves_the_table_and_a_firewall_that_is_dropped_stays() {
+    let two = declared("input = \"drop\"\n[rules.a]\nallow = [\"tcp/1\"]\n[rules.b]\nallow = [\"tcp/2\"]");
+    let one = declared("input = \"drop\"\n[rules.a]\nallow = [\"tcp/1\"]");
+    on_a_host(|host| {
+        host.correct(&two);
+        let differences = host.differences(&one);
+        let told: Vec<(&str, String)> = differences
+            .iter()
+            .flat_map(|difference| difference.changes.iter().map(|change| (difference.key.as_str(), change)))
+            .map(|(key, change)| (key, change.to_string()))
+            .collect();
+        assert_eq!(told, [("input/b", "remove from table inet agentd".to_owned())]);
+        host.correct(&one);
+        let table = host.nft(&["list", "table", "inet", "agentd"]);
+        assert!(table.contains("dport 1 ") && !table.contains("dport 2 "), "{table}");
+        assert!(host.kept()[0].contains("dport 2 "), "what was there is kept");
+        let none = Specs::new();
+        assert_eq!(host.drift(&none), [""; 0]);
+        assert_eq!(host.nft(&["list", "table", "inet", "agentd"]), table);
+        assert!(host.file("/var/lib/agentd/firewall.nft").is_some(), "it is loaded at the next boot, too");
+    });
+}
+
 #[test]
 fn nothing_declared_and_nothing_owned_needs_no_nft() {
     on_a_host(|host| {
