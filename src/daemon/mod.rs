@@ -13,6 +13,8 @@ mod following;
 mod guarding;
 mod journal;
 mod kinds;
+mod listening;
+mod passing;
 mod run;
 mod service;
 mod setup;

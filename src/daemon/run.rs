@@ -1,40 +1,38 @@
 //! The event loop.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::time::Instant;
+use tracing::info;
 
 use super::clients::Sync;
 use super::events::Event;
 use super::follow::Follow;
-use super::journal;
+use super::listening::Ears;
 use super::service::Manager;
 use super::setup::Setup;
 use super::shop::Shop;
 use super::timers::Timers;
 use super::watches::Watches;
-use super::workshop::{OpenError, PassDone, PassRequest, View, Workshop};
+use super::workshop::{OpenError, PassRequest, View, Workshop};
 use crate::control::{self, Access, Agent, Asked};
 use crate::guard::firewall::Window;
 use crate::host::Host;
 use crate::host::clock::{Clock, SystemClock};
 use crate::host::files::Root;
 use crate::model::{CommitId, Trigger};
-use crate::reconcile::pass::Stage;
 use crate::reconcile::{Engine, Scope};
 use crate::record::{Fact, RecordError};
 use crate::status::{AgentInfo, Snapshot};
+use crate::trigger::Inbox;
 use crate::trigger::schedule::Spread;
-use crate::trigger::{Inbox, Noticed};
 
 /// Where the daemon works.
 pub struct Place {
@@ -101,14 +99,6 @@ pub fn run(host: Host, engine: Engine, place: Place) -> Result<(), DaemonError> 
     })
 }
 
-/// What the loop listens to.
-struct Ears {
-    events: UnboundedReceiver<Event>,
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
 /// What the loop knows.
 pub(super) struct Daemon {
     pub(super) setup: Setup,
@@ -134,12 +124,6 @@ pub(super) struct Daemon {
     pub(super) pending: Option<PassRequest>,
     pub(super) syncs: Vec<Sync>,
     pub(super) notes: Vec<String>,
-}
-
-#[derive(PartialEq, Eq)]
-enum Flow {
-    GoOn,
-    Stop,
 }
 
 /// The server's way into the loop.
@@ -250,203 +234,6 @@ impl Daemon {
         }
     }
 
-    async fn listen(&mut self, ears: &mut Ears) {
-        let inbox = Arc::clone(&self.inbox);
-        loop {
-            let timer = self.timers.next();
-            let event = tokio::select! {
-                event = ears.events.recv() => event.unwrap_or(Event::Terminate),
-                // While a pass runs, what is noticed gathers into the next one.
-                noticed = inbox.take(), if !self.passing => Event::Noticed(noticed),
-                () = wait_until(timer) => Event::Timer,
-                _ = ears.terminate.recv() => Event::Terminate,
-                _ = ears.interrupt.recv() => Event::Terminate,
-                _ = ears.hangup.recv() => Event::Reload,
-            };
-            if self.handle(event) == Flow::Stop {
-                return;
-            }
-        }
-    }
-
-    fn handle(&mut self, event: Event) -> Flow {
-        match event {
-            Event::Noticed(noticed) => self.noticed(noticed),
-            Event::Reached(stage) => self.reached(stage),
-            Event::Passed(done) => return self.passed(done),
-            Event::Fetched(answer) => self.fetched(*answer),
-            Event::Compiled(commit, answer) => self.compiled(commit, *answer),
-            Event::Adopted(desired, result) => self.adopted(&desired, *result),
-            Event::Viewed(view) => {
-                self.view = *view;
-                self.refresh();
-                self.seek_proof();
-            }
-            Event::Awaited => self.awaited(),
-            Event::Confirmed(result) => self.confirmed(result),
-            Event::Asked(asked) => self.asked(*asked),
-            Event::Wanted(scope) => self.want_pass(scope, Trigger::Request),
-            Event::Timer => self.timer(),
-            Event::Reload => self.reload(),
-            Event::Terminate => {
-                self.manager.stopping();
-                self.stopping.store(true, Ordering::Relaxed);
-                return Flow::Stop;
-            }
-        }
-        Flow::GoOn
-    }
-
-    fn noticed(&mut self, noticed: Noticed) {
-        if noticed.rearm {
-            self.watches.rearm(self.view.desired.as_deref());
-        }
-        if noticed.overflows > 0 {
-            warn!(overflows = noticed.overflows, "events were lost: one full pass makes up for them");
-        }
-        self.want_pass(noticed.scope, Trigger::Watch);
-    }
-
-    pub(super) fn want_pass(&mut self, scope: Scope, trigger: Trigger) {
-        self.want(PassRequest { scope, triggers: BTreeSet::from([trigger]) });
-    }
-
-    fn want(&mut self, request: PassRequest) {
-        match &mut self.pending {
-            Some(pending) => {
-                pending.scope.merge(request.scope);
-                pending.triggers.extend(request.triggers);
-            }
-            None => self.pending = Some(request),
-        }
-        self.start_pass();
-    }
-
-    pub(super) fn start_pass(&mut self) {
-        if self.passing || self.view.desired.is_none() {
-            return;
-        }
-        let Some(request) = self.pending.take() else { return };
-        self.passing = true;
-        if request.scope == Scope::Full {
-            // Watches are themselves reconciled: a full pass makes up for whatever they missed.
-            self.watches.rearm(self.view.desired.as_deref());
-            self.timers.full_pass = Some(now_plus(self.spread().interval(self.setup.full_pass)));
-        }
-        let (shop, sender) = (self.shop.clone(), self.sender.clone());
-        tokio::spawn(async move {
-            let done = shop.ask(move |workshop| workshop.pass(request).map(Box::new)).await;
-            let _ = sender.send(Event::Passed(done));
-        });
-    }
-
-    fn reached(&mut self, stage: Stage) {
-        self.manager.ready();
-        let progress = match stage {
-            Stage::Observed(0) => return,
-            Stage::Observed(changes) => {
-                control::wire::Progress::Applying { changes: u32::try_from(changes).unwrap_or(u32::MAX) }
-            }
-            Stage::Verifying => control::wire::Progress::Verifying,
-        };
-        self.tell_syncs(&progress);
-    }
-
-    fn passed(&mut self, done: Result<Option<Box<PassDone>>, super::shop::Closed>) -> Flow {
-        self.passing = false;
-        let Ok(done) = done else { return Flow::Stop };
-        if let Some(done) = done {
-            let PassDone { report, summary, view } = *done;
-            journal::pass(&report, &summary, view.desired.as_deref(), &self.view.lines);
-            if let Some((due, scope)) = &report.retry {
-                let wait = due.saturating_sub(self.clock.since_boot()) + Duration::from_millis(50);
-                // What else waits is not forgotten for it.
-                match &mut self.timers.retry {
-                    Some(first) => {
-                        *first = now_plus(wait).min(*first);
-                        self.retry.merge(scope.clone());
-                    }
-                    none => {
-                        *none = Some(now_plus(wait));
-                        self.retry = scope.clone();
-                    }
-                }
-            }
-            self.view = view;
-            let requested = summary.full && summary.triggers.contains(&Trigger::Request);
-            let triggers = summary.triggers.iter().copied().collect();
-            self.last_pass = Some(summary);
-            self.manager.ready();
-            self.refresh();
-            self.seek_proof();
-            if requested {
-                self.finish_syncs(&report);
-            }
-            if report.again {
-                // What waited can go on now: for the same reasons.
-                self.want(PassRequest { scope: Scope::Full, triggers });
-            }
-        }
-        self.start_pass();
-        Flow::GoOn
-    }
-
-    fn timer(&mut self) {
-        let at = now();
-        if Timers::take_due(&mut self.timers.full_pass, at) {
-            self.want_pass(Scope::Full, Trigger::Interval);
-        }
-        if Timers::take_due(&mut self.timers.retry, at) {
-            let scope = std::mem::replace(&mut self.retry, Scope::nothing());
-            self.want_pass(scope, Trigger::Interval);
-        }
-        if Timers::take_due(&mut self.timers.fetch, at) {
-            self.fetch();
-        }
-        if Timers::take_due(&mut self.timers.pulse, at) {
-            self.look_at_pulse();
-        }
-    }
-
-    /// Feeds the watchdog if something was finished since the last look. If nothing was there to do, asks the
-    /// other thread for a sign of life, which counts as finished work once it is given.
-    fn look_at_pulse(&mut self) {
-        self.manager.feed();
-        self.timers.pulse = Manager::pulse_interval().map(now_plus);
-        let shop = self.shop.clone();
-        tokio::spawn(async move {
-            let _ = shop.ask(|_| ()).await;
-        });
-    }
-
-    pub(super) fn reload(&mut self) {
-        let setup = match (self.place.load)() {
-            Ok(setup) => setup,
-            Err(faults) => {
-                warn!("the settings can't be used, the old ones stay in force:\n{faults}");
-                self.notes =
-                    vec![format!("the settings can't be used, the old ones stay in force: {faults}")];
-                return self.refresh();
-            }
-        };
-        info!("the settings were read again");
-        self.notes.clear();
-        let accepted = self.follow.as_ref().and_then(|follow| follow.accepted.clone());
-        self.follow = follow(&setup, accepted.or_else(|| self.commit_in_force()));
-        let (mode, bounds) = (setup.mode, setup.bounds.clone());
-        self.place.window.set(setup.guard_window);
-        self.setup = setup;
-        let shop = self.shop.clone();
-        tokio::spawn(async move {
-            let _ = shop.ask(move |workshop| (workshop.mode, workshop.bounds) = (mode, bounds)).await;
-        });
-        if self.follow.is_some() {
-            self.fetch();
-        }
-        self.want_pass(Scope::Full, Trigger::Request);
-        self.refresh();
-    }
-
     pub(super) fn commit_in_force(&self) -> Option<CommitId> {
         let revision = self.view.desired.as_ref()?.revision.as_ref()?;
         Some(revision.commit.clone())
@@ -462,16 +249,9 @@ impl Daemon {
     }
 }
 
-fn follow(setup: &Setup, accepted: Option<CommitId>) -> Option<Follow> {
+pub(super) fn follow(setup: &Setup, accepted: Option<CommitId>) -> Option<Follow> {
     let remote = setup.remote.clone()?;
     Some(Follow::new(remote, setup.interval, Spread::of(&setup.host), accepted))
-}
-
-async fn wait_until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
-    }
 }
 
 pub(super) fn now() -> Instant {

@@ -1,0 +1,101 @@
+//! When a pass is run, over what, and what follows from it. One at a time; what is wanted meanwhile is one more.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::events::Event;
+use super::journal;
+use super::listening::Flow;
+use super::run::{Daemon, now_plus};
+use super::shop::Closed;
+use super::workshop::{PassDone, PassRequest};
+use crate::control::wire::Progress;
+use crate::model::Trigger;
+use crate::reconcile::Scope;
+use crate::reconcile::pass::Stage;
+
+impl Daemon {
+    pub(super) fn want_pass(&mut self, scope: Scope, trigger: Trigger) {
+        self.want(PassRequest { scope, triggers: BTreeSet::from([trigger]) });
+    }
+
+    fn want(&mut self, request: PassRequest) {
+        match &mut self.pending {
+            Some(pending) => {
+                pending.scope.merge(request.scope);
+                pending.triggers.extend(request.triggers);
+            }
+            None => self.pending = Some(request),
+        }
+        self.start_pass();
+    }
+
+    pub(super) fn start_pass(&mut self) {
+        if self.passing || self.view.desired.is_none() {
+            return;
+        }
+        let Some(request) = self.pending.take() else { return };
+        self.passing = true;
+        if request.scope == Scope::Full {
+            // Watches are themselves reconciled: a full pass makes up for whatever they missed.
+            self.watches.rearm(self.view.desired.as_deref());
+            self.timers.full_pass = Some(now_plus(self.spread().interval(self.setup.full_pass)));
+        }
+        let (shop, sender) = (self.shop.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            let done = shop.ask(move |workshop| workshop.pass(request).map(Box::new)).await;
+            let _ = sender.send(Event::Passed(done));
+        });
+    }
+
+    pub(super) fn reached(&mut self, stage: Stage) {
+        self.manager.ready();
+        let progress = match stage {
+            Stage::Observed(0) => return,
+            Stage::Observed(changes) => {
+                Progress::Applying { changes: u32::try_from(changes).unwrap_or(u32::MAX) }
+            }
+            Stage::Verifying => Progress::Verifying,
+        };
+        self.tell_syncs(&progress);
+    }
+
+    pub(super) fn passed(&mut self, done: Result<Option<Box<PassDone>>, Closed>) -> Flow {
+        self.passing = false;
+        let Ok(done) = done else { return Flow::Stop };
+        if let Some(done) = done {
+            let PassDone { report, summary, view } = *done;
+            journal::pass(&report, &summary, view.desired.as_deref(), &self.view.lines);
+            if let Some((due, scope)) = &report.retry {
+                let wait = due.saturating_sub(self.clock.since_boot()) + Duration::from_millis(50);
+                // What else waits is not forgotten for it.
+                match &mut self.timers.retry {
+                    Some(first) => {
+                        *first = now_plus(wait).min(*first);
+                        self.retry.merge(scope.clone());
+                    }
+                    none => {
+                        *none = Some(now_plus(wait));
+                        self.retry = scope.clone();
+                    }
+                }
+            }
+            self.view = view;
+            let requested = summary.full && summary.triggers.contains(&Trigger::Request);
+            let triggers = summary.triggers.iter().copied().collect();
+            self.last_pass = Some(summary);
+            self.manager.ready();
+            self.refresh();
+            self.seek_proof();
+            if requested {
+                self.finish_syncs(&report);
+            }
+            if report.again {
+                // What waited can go on now: for the same reasons.
+                self.want(PassRequest { scope: Scope::Full, triggers });
+            }
+        }
+        self.start_pass();
+        Flow::GoOn
+    }
+}
