@@ -1,0 +1,54 @@
+//! The history, asked over the socket and without an agent.
+
+use super::*;
+
+#[test]
+fn history_lists_tells_stories_and_filters() {
+    let bench = Bench::with(|_| Ok(Reply::History(samples::history())));
+    insta::assert_snapshot!("history_drifts", plain(&bench.run(&["history"])));
+    insta::assert_snapshot!("history_passes", plain(&bench.run(&["history", "--passes"])));
+    insta::assert_snapshot!("history_story", plain(&bench.run(&["history", "--id", "17"])));
+    let line = ["history", "file:/etc/motd", "--verdict", "drifted", "--since", "2h", "-n", "3"];
+    bench.run(&line);
+    let Request::History(query) = bench.asked().pop().unwrap() else { panic!() };
+    let expected = json!({
+        "resource": "file:/etc/motd", "kind": null, "verdict": "drifted",
+        "since": "2026-11-23T12:00:00Z", "until": null, "limit": 3,
+    });
+    assert_eq!(serde_json::to_value(query.drifts.unwrap()).unwrap(), expected);
+    assert_eq!(query.passes, None);
+}
+
+#[test]
+fn history_of_a_drift_that_is_not_there_fails() {
+    let done = Bench::with(|_| Ok(Reply::History(HistoryReply::default()))).run(&["history", "--id", "9"]);
+    assert_eq!(done.exit, Exit::Failed);
+    assert_eq!(done.err, "agentctl: there is no drift 9: `agentctl history` lists them\n");
+}
+
+#[test]
+fn verify_says_whole_or_where_it_breaks() {
+    for (verification, exit, name) in samples::verifications() {
+        let reply = Reply::Verified(VerifyReply { verification });
+        let bench = Bench::with(move |_| Ok(reply.clone()));
+        let head = format!("12:{}", "ab".repeat(32));
+        let done = bench.run(&["history", "--verify", "--head", &head]);
+        assert_eq!(done.exit, exit);
+        insta::assert_snapshot!(name, plain(&done));
+        let Request::Verify(query) = bench.asked().pop().unwrap() else { panic!() };
+        assert_eq!(query.head.unwrap().seq, 12);
+    }
+}
+
+#[test]
+fn history_is_read_from_the_record_when_no_agent_runs() {
+    let bench = Bench::alone();
+    let state = bench.dir.path().join("state");
+    std::fs::DirBuilder::new().create(&state).unwrap();
+    samples::record(&state);
+    let done = bench.run(&["history"]);
+    assert_eq!(done.exit, Exit::Good, "{}", done.err);
+    assert!(done.out.contains("file:/etc/motd"), "{}", done.out);
+    assert_eq!(bench.run(&["history", "--verify"]).exit, Exit::Good);
+    assert_eq!(bench.run(&["history", "--passes"]).exit, Exit::Good);
+}
