@@ -200,7 +200,7 @@ pub fn history() -> HistoryReply {
             "id": id, "resource": resource, "verdict": "drifted",
             "fields": [{ "field": "mode", "observed": { "value": "0666" }, "desired": { "value": "0644" } }],
             "place": place("roles/base.toml", 31), "commit": COMMIT, "held": null, "pass": 1042,
-            "seen": "2026-11-23T13:58:00.100Z", "attempts": [], "resolved": null, "result": null, "attribution": [],
+            "seen": "2026-11-23T13:58:00.100Z", "attempts": [], "resolved": null, "result": null, "attribution": null,
         });
         drift.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         drift
