@@ -9,6 +9,7 @@ pub mod accounts;
 mod apart;
 pub mod clock;
 pub mod counters;
+pub mod exec_cache;
 pub mod facts;
 pub mod fanotify;
 pub mod files;
