@@ -1,4 +1,7 @@
 //! The command line: look at the terminal, run, map the end to an exit code.
+//!
+//! Built by itself for those who work on it. Installed, it is an entry of the one program (`agentd.rs`), reached by
+//! the name `agentctl`.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -8,7 +11,8 @@ use agentd::cli::{self, Outside, Terminal};
 use agentd::daemon;
 use agentd::host::clock::SystemClock;
 
-fn main() -> ExitCode {
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut err = io::stderr().lock();
     let mut outside = Outside {

@@ -1,6 +1,11 @@
-//! The daemon: parse arguments, start logging, run, map errors to exit codes.
+//! The one program that is installed. Called `agentctl` it is the command line; by any other name the daemon: parse
+//! arguments, start logging, run, map errors to exit codes.
 
-use std::path::PathBuf;
+#[path = "agentctl.rs"]
+mod agentctl;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use agentd::daemon::{self, Place};
@@ -38,6 +43,9 @@ enum Entry {
 }
 
 fn main() -> ExitCode {
+    if is_command_line(std::env::args_os().next().as_deref()) {
+        return agentctl::main();
+    }
     let arguments = Arguments::parse();
     let done: Result<(), Box<dyn std::error::Error>> = match arguments.entry {
         Some(Entry::Worker { name }) => name.main().map_err(Into::into),
@@ -50,6 +58,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// By the name it was called by. Only this one: the daemon calls its workers as /proc/self/exe.
+fn is_command_line(called: Option<&OsStr>) -> bool {
+    called.and_then(|path| Path::new(path).file_name()) == Some(OsStr::new("agentctl"))
 }
 
 fn run(config: PathBuf, state: PathBuf, socket: PathBuf) -> Result<(), Box<dyn std::error::Error>> {

@@ -31,17 +31,6 @@ pub struct Run {
     pub env: Vec<(String, String)>,
     /// After this it is killed, with everything it started in its process group.
     pub time_limit: Duration,
-    /// Which network it sees.
-    pub network: Network,
-}
-
-/// Which network a program sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Network {
-    /// The host's.
-    Host,
-    /// An empty namespace of its own, gone when it ends. For listing back rules that are not to be trusted yet.
-    Empty,
 }
 
 impl Run {
@@ -53,7 +42,6 @@ impl Run {
             stdin: Vec::new(),
             env: Vec::new(),
             time_limit: Duration::from_secs(60),
-            network: Network::Host,
         }
     }
 }
@@ -190,15 +178,7 @@ fn spawn(run: &Run) -> std::io::Result<Child> {
     if !run.program.is_absolute() {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "its path is not absolute"));
     }
-    let mut command = match run.network {
-        Network::Host => Command::new(&run.program),
-        Network::Empty => {
-            // util-linux is essential on Debian; its unshare saves us a fork hook of our own.
-            let mut command = Command::new("/usr/bin/unshare");
-            command.arg("--net").arg("--").arg(&run.program);
-            command
-        }
-    };
+    let mut command = Command::new(&run.program);
     command
         .args(&run.args)
         .env_clear()
@@ -342,14 +322,6 @@ mod tests {
         let mut run = sh("sleep 1000 & sleep 1000");
         run.time_limit = Duration::from_millis(100);
         assert!(matches!(SystemPrograms.run(&run), Err(ProgramError::TimedOut { .. })));
-    }
-
-    #[test]
-    fn an_empty_network_has_nothing_but_loopback() {
-        let mut run = Run::new("/bin/cat", &["/proc/net/dev"]);
-        run.network = Network::Empty;
-        let done = SystemPrograms.run(&run).unwrap();
-        assert_eq!(String::from_utf8_lossy(&done.stdout).lines().count(), 3, "two lines of header and lo");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 const AGENTCTL: &str = env!("CARGO_BIN_EXE_agentctl");
+const AGENTD: &str = env!("CARGO_BIN_EXE_agentd");
 
 fn agentctl(line: &[&str]) -> Command {
     let mut command = Command::new(AGENTCTL);
@@ -109,4 +110,26 @@ fn nobody_special_can_check() {
     assert_eq!(out.status.code(), Some(1), "{}", String::from_utf8_lossy(&out.stderr));
     let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!(report["findings"][0]["diagnostic"]["place"]["file"], "hosts/db.toml");
+}
+
+#[test]
+fn one_program_answers_to_both_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let answer = |program: &Path, line: &[&str]| {
+        let out = Command::new(program).args(line).output().unwrap();
+        String::from_utf8(out.stdout).unwrap() + &String::from_utf8(out.stderr).unwrap()
+    };
+    let installed = dir.path().join("agentctl");
+    std::os::unix::fs::symlink(AGENTD, &installed).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(answer(&installed, &["--version"]), format!("agentctl {version}\n"));
+    assert_eq!(answer(Path::new(AGENTD), &["--version"]), format!("agentd {version}\n"));
+    // What is built for those who work on it is the same command line.
+    let whole = answer(&installed, &["--help"]);
+    assert!(whole.contains("enroll") && whole == answer(Path::new(AGENTCTL), &["--help"]), "{whole}");
+    // Any other name, as that of the workers, is the daemon.
+    let other = dir.path().join("agentctl-of-old");
+    std::os::unix::fs::symlink(AGENTD, &other).unwrap();
+    let no_worker = answer(&other, &["worker", "none"]);
+    assert!(no_worker.contains("`none` is no worker"), "{no_worker}");
 }
