@@ -21,7 +21,7 @@ LAB ?=
 
 .PHONY: help
 help: ## list these commands
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-9s %s\n", $$1, $$2 }'
 
 .PHONY: setup
 setup: ## install the Debian packages that building and testing need (as root)
@@ -62,6 +62,10 @@ unit: ## unit and integration tests
 .PHONY: deb
 deb: ## make the .deb of PROFILE (release unless said) in target/deb
 	packaging/build-deb $(PROFILE) $(TARGET)/deb
+
+.PHONY: reproduce
+reproduce: ## make the package of the last commit in two folders and compare the bytes (PROFILE as for deb)
+	packaging/reproduce $(PROFILE)
 
 # The package of the laboratory, made before it so that a failure shows by itself.
 .PHONY: package

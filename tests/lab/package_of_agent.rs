@@ -49,9 +49,24 @@ fn everything_that_belongs_to_it_is_in_it() {
     let conffiles = host.run(&["dpkg-query", "-W", "-f", "${Conffiles}", "agentd"]).ok();
     assert_eq!(conffiles.lines().filter(|line| line.contains("/etc/")).count(), 1, "{conffiles}");
     assert!(conffiles.contains("/etc/agentd/agent.toml "), "{conffiles}");
-    for page in ["man1/agentctl.1", "man1/agentctl-enroll.1", "man1/agentctl-status.1", "man8/agentd.8"] {
+    // A page for the daemon, one for the command line, one for each of its commands.
+    let help = host.run(&["agentctl", "--help"]).ok();
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = lines.map_while(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    let pages =
+        commands.filter_map(|line| line.split(' ').next()).map(|name| format!("man1/agentctl-{name}.1"));
+    let pages: Vec<String> =
+        ["man8/agentd.8".into(), "man1/agentctl.1".into()].into_iter().chain(pages).collect();
+    assert!(pages.len() > 10, "{pages:?}");
+    for page in pages {
         host.run(&["gzip", "--test", &format!("/usr/share/man/{page}.gz")]).ok();
     }
+    let docs = host.run(&["ls", "/usr/share/doc/agentd", "/usr/share/agentd/schema"]).ok();
+    for name in ["README", "declaration", "fingerprint", "examples", "common.json", "host.json", "role.json"]
+    {
+        assert!(docs.contains(name), "{name} is missing: {docs}");
+    }
+    host.run(&["agentctl", "check", "/usr/share/doc/agentd/examples/single-host"]).ok();
     host.run(&["bash", "-n", "/usr/share/bash-completion/completions/agentctl"]).ok();
     for file in ["zsh/vendor-completions/_agentctl", "fish/vendor_completions.d/agentctl.fish"] {
         assert!(host.read(&format!("/usr/share/{file}")).contains("enroll"), "{file}");
@@ -60,6 +75,8 @@ fn everything_that_belongs_to_it_is_in_it() {
     let names: Vec<&str> = depends.split(", ").map(|one| one.split(' ').next().unwrap_or(one)).collect();
     let expected = ["libc6", "libgcc-s1", "nftables", "systemd"];
     assert!(names.iter().all(|name| expected.contains(name)), "{depends}");
+    // One program under two names.
+    assert_eq!(host.run(&["readlink", "-f", "/usr/bin/agentctl"]).ok(), "/usr/sbin/agentd\n");
     assert_eq!(
         host.run(&["agentd", "--version"]).ok().replace("agentd", "agentctl"),
         host.run(&["agentctl", "--version"]).ok()
@@ -123,11 +140,32 @@ fn packed_twice_it_is_the_same_bytes() {
     let lab = Lab::new();
     let made = deb();
     let first = fs::read(made).unwrap();
-    let again = lab.folder("again");
+    let [again, elsewhere] = ["again", "elsewhere"].map(|name| lab.folder(name));
     let build = PathBuf::from(crate::harness::checkout()).join("packaging/build-deb");
-    run(&[build.to_str().unwrap(), "lab", again.to_str().unwrap()]).ok();
+    // As somebody else would, who closes files to others, lives elsewhere, and has another folder for his scratch.
+    let script = "umask 077; TZ=Pacific/Auckland LC_ALL=C TMPDIR=\"$3\" exec \"$1\" lab \"$2\"";
+    let arguments = [&build, &again, &elsewhere].map(|path| path.to_str().unwrap());
+    run(&[&["bash", "-c", script, "bash"][..], &arguments].concat()).ok();
     let second = fs::read(again.join(made.file_name().unwrap())).unwrap();
     assert!(first == second, "two builds differ");
+}
+
+/// What two builds in two folders would differ by; `make reproduce` makes both.
+#[test]
+fn no_path_of_the_machine_that_built_it_is_in_the_program() {
+    let lab = Lab::new();
+    let folder = lab.folder("unpacked");
+    run(&["dpkg-deb", "--extract", deb().to_str().unwrap(), folder.to_str().unwrap()]).ok();
+    let program = fs::read(folder.join("usr/sbin/agentd")).unwrap();
+    let holds = |text: &str| program.windows(text.len()).any(|window| window == text.as_bytes());
+    let cargo =
+        std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|home| home + "/.cargo")).unwrap();
+    let rustc = run(&["rustc", "--print", "sysroot"]).ok();
+    let checkout = crate::harness::checkout().to_str().unwrap();
+    for path in [&cargo, rustc.trim(), checkout] {
+        assert!(!holds(path), "{path} is in the program");
+    }
+    assert!(holds("/crates/"), "the crates' own names, for those who read a panic");
 }
 
 /// An enrolled host in sync, whose firewall is confirmed.

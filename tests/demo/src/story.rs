@@ -26,6 +26,11 @@ const ENROL: &str = "agentctl enroll --url https://git.example.org/fleet.git --b
 /// People who watch do not want to wait for a minute.
 const IMPATIENT: &str = "interval = \"5s\"\n";
 
+const ABOUT: &str = "\
+Two throwaway Debian servers and a git server in containers, on a network of their own: no service, file or rule of
+this machine is touched. What is said of a host is what its own tools say (dpkg-query, cat, stat, nft, systemctl).
+Ctrl-C ends it; what it leaves behind the next run removes.";
+
 /// How wide the pages of agentctl are made.
 const PAGE: usize = 110;
 
@@ -86,16 +91,16 @@ echo $(( ${EPOCHREALTIME/./} - begun ))
 pub fn tell(terminal: &Terminal) {
     let begun = Instant::now();
     terminal.heading("agentd: a Debian host held to its declaration in git");
+    terminal.page(&format!("{ABOUT}\n{}", busy()));
+    // What can be done beside the compiler is done beside it.
     let making = thread::spawn(deb);
     let lab = terminal.step("base trees of Debian 12 and 13, by debootstrap the first time", Lab::new);
-    let package = terminal.step("the package: make deb", || match making.join() {
-        Ok(package) => package,
-        Err(failure) => resume_unwind(failure),
-    });
     let forge = terminal.step("a forge with the fleet of examples/web-shop, over https", || forge(&lab));
     let archives = terminal.step("Debian's nginx, curl and unattended-upgrades, on the forge", || {
-        Suite::ALL.map(|suite| archive(&lab, &forge, suite))
+        both(Suite::ALL.map(|suite| || archive(&lab, &forge, suite)))
     });
+    let package = terminal.step("the package, built in the meantime: make deb", || joined(making.join()));
+    terminal.page(&size(package));
 
     terminal.heading(&format!("A new host: {FIRST}, Debian 12"));
     let first = new_host(terminal, &lab, &forge, &archives[0], Suite::Bookworm, package);
@@ -114,6 +119,33 @@ pub fn tell(terminal: &Terminal) {
     compare(terminal, &[&first, &second]);
     terminal.step("all of it removed again", || drop((first, second, forge, archives, lab)));
     terminal.done("all done", begun.elapsed());
+}
+
+/// How busy this machine is, which is what the times are to be read with.
+fn busy() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").expect("read the load of this machine");
+    let load = load.split(' ').next().unwrap_or("unknown");
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    format!("All times are those of this machine: {cores} processors, load {load} at the beginning.")
+}
+
+/// Does two things at the same time.
+fn both<T: Send>(work: [impl FnOnce() -> T + Send; 2]) -> [T; 2] {
+    thread::scope(|scope| work.map(|work| scope.spawn(work)).map(|thread| joined(thread.join())))
+}
+
+/// What a thread gives, or its panic in this one.
+fn joined<T>(result: thread::Result<T>) -> T {
+    result.unwrap_or_else(|failure| resume_unwind(failure))
+}
+
+fn size(package: &Path) -> String {
+    let bytes = std::fs::metadata(package).expect("the package was made").len();
+    let name = package.file_name().expect("the package has a name").to_string_lossy();
+    format!(
+        "{name}: {:.1} MB, neither optimised at link time nor compressed, unlike a release",
+        bytes as f64 / 1e6
+    )
 }
 
 /// The forge with the example as its first commit.
