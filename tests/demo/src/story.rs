@@ -97,7 +97,8 @@ pub fn tell(terminal: &Terminal) {
     let lab = terminal.step("base trees of Debian 12 and 13, by debootstrap the first time", Lab::new);
     let forge = terminal.step("a forge with the fleet of examples/web-shop, over https", || forge(&lab));
     let archives = terminal.step("Debian's nginx, curl and unattended-upgrades, on the forge", || {
-        both(Suite::ALL.map(|suite| || archive(&lab, &forge, suite)))
+        let (lab, forge) = (&lab, &forge);
+        both(Suite::ALL.map(|suite| move || archive(lab, forge, suite)))
     });
     let package = terminal.step("the package, built in the meantime: make deb", || joined(making.join()));
     terminal.page(&size(package));
