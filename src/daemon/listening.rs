@@ -80,13 +80,16 @@ impl Daemon {
     }
 
     fn noticed(&mut self, noticed: Noticed) {
+        let mut scope = noticed.scope;
         if noticed.rearm {
-            self.watches.rearm(self.view.desired.as_deref());
+            scope.merge(self.watches.rearm());
         }
         if noticed.overflows > 0 {
             warn!(overflows = noticed.overflows, "events were lost: one full pass makes up for them");
         }
-        self.want_pass(noticed.scope, Trigger::Watch);
+        if scope != Scope::nothing() {
+            self.want_pass(scope, Trigger::Watch);
+        }
     }
 
     fn timer(&mut self) {

@@ -38,7 +38,7 @@ impl Daemon {
         self.passing = true;
         if request.scope == Scope::Full {
             // Watches are themselves reconciled: a full pass makes up for whatever they missed.
-            self.watches.rearm(self.view.desired.as_deref());
+            self.watches.reconcile(self.view.desired.as_deref());
             self.timers.full_pass = Some(now_plus(self.spread().interval(self.setup.full_pass)));
         }
         let (shop, sender) = (self.shop.clone(), self.sender.clone());

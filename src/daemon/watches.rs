@@ -1,21 +1,24 @@
-//! Everything that wakes the loop by itself: folders, the packet filter, systemd. Losing one never stops the others.
+//! Everything that wakes the loop by itself: folders, mounts, the packet filter, systemd. Losing one never stops the
+//! others.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::host::clock::Clock;
 use crate::kind::{Desired, Watch};
+use crate::reconcile::Scope;
 use crate::status::WatchHealth;
-use crate::trigger::{FirewallWatch, Inbox, UnitWatch, Watcher};
+use crate::trigger::{FirewallWatch, Inbox, MountWatch, UnitWatch, Watcher, Way};
 
 /// The watchers, and what each is there for.
 pub struct Watches {
-    clock: Arc<dyn Clock>,
     folders: Result<Watcher, NoFolders>,
     firewall: FirewallWatch,
     units: UnitWatch,
+    /// Only there to be dropped with the others.
+    _mounts: MountWatch,
 }
 
 /// Folders can't be watched at all.
@@ -28,22 +31,28 @@ impl Watches {
     /// Watchers that put what they notice into `inbox`; they watch nothing yet.
     pub fn new(inbox: &Arc<Inbox>, clock: &Arc<dyn Clock>) -> Self {
         let since = clock.now();
-        let folders = Watcher::new(Arc::clone(inbox), since).map_err(|error| {
+        let folders = Watcher::new(Way::Best, Arc::clone(inbox), Arc::clone(clock)).map_err(|error| {
             warn!("folders can't be watched: the full pass covers them: {error}");
             NoFolders { since, why: format!("folders can't be watched ({error}); the full pass covers them") }
         });
+        if let Ok(folders) = &folders {
+            match folders.method() {
+                (method, None) => info!("folders are watched by {method}"),
+                (method, Some(why)) => info!("folders are watched by {method}: {why}"),
+            }
+        }
         Watches {
-            clock: Arc::clone(clock),
             folders,
             firewall: FirewallWatch::new(Arc::clone(inbox), Arc::clone(clock)),
             units: UnitWatch::new(Arc::clone(inbox), Arc::clone(clock)),
+            _mounts: MountWatch::start(Arc::clone(inbox)),
         }
     }
 
     /// Watches what concerns this desired state, and nothing else.
     pub fn want(&mut self, watches: Vec<Watch>, desired: &Desired) {
         if let Ok(folders) = &mut self.folders {
-            folders.want(watches, self.clock.now());
+            folders.want(watches);
         }
         match desired.firewall.is_empty() {
             true => self.firewall.disarm(),
@@ -53,10 +62,15 @@ impl Watches {
         self.units.want(desired.service.keys().filter_map(|key| key.as_str().parse().ok()).collect());
     }
 
-    /// Watches are themselves reconciled: sets anew what was lost.
-    pub fn rearm(&mut self, desired: Option<&Desired>) {
+    /// Sets anew what was lost, because something moved. Gives what came under watch just now and is worth a look.
+    pub fn rearm(&mut self) -> Scope {
+        self.folders.as_mut().map_or_else(|_| Scope::nothing(), Watcher::rearm)
+    }
+
+    /// Watches are themselves reconciled, wanted against present, with every full pass, which looks at everything.
+    pub fn reconcile(&mut self, desired: Option<&Desired>) {
         if let Ok(folders) = &mut self.folders {
-            folders.rearm(self.clock.now());
+            folders.reconcile();
         }
         if desired.is_some_and(|desired| !desired.firewall.is_empty()) {
             self.firewall.arm();

@@ -11,6 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::model::Deeds;
+
 /// What a mark tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tell {
@@ -45,6 +47,23 @@ pub struct Event<'a> {
     pub place: Option<(&'a [u8], &'a OsStr)>,
     /// The file or folder itself.
     pub object: Option<&'a [u8]>,
+}
+
+impl Event<'_> {
+    /// Whether it stands for events that were lost.
+    pub const fn is_overflow(&self) -> bool {
+        self.mask & libc::FAN_Q_OVERFLOW != 0
+    }
+
+    /// What was done.
+    pub const fn deeds(&self) -> Deeds {
+        const NAMED: u64 = NAMES & !libc::FAN_ONDIR | ITSELF;
+        Deeds {
+            wrote: self.mask & (libc::FAN_MODIFY | libc::FAN_CLOSE_WRITE) != 0,
+            attributed: self.mask & libc::FAN_ATTRIB != 0,
+            named: self.mask & NAMED != 0,
+        }
+    }
 }
 
 const NAMES: u64 =
@@ -371,8 +390,10 @@ mod tests {
         });
     }
 
-    /// What was told of, as names of bits, place and whether it was by us.
-    fn told(group: &Group) -> Vec<(u64, Option<(Handle, String)>, Option<Handle>, bool)> {
+    /// What happened, where, to what, and whether it was told that we did it.
+    type Told = (u64, Option<(Handle, String)>, Option<Handle>, bool);
+
+    fn told(group: &Group) -> Vec<Told> {
         let mut buffer = Buffer::default();
         let mut events = Vec::new();
         let mut note = |event: Event<'_>| {

@@ -30,4 +30,4 @@ pub use outcome::{Outcome, OutcomeResult};
 pub use place::{Place, Provenance};
 pub use plan::{Plan, PlannedChange, Step};
 pub use vocabulary::{DriftMode, Health, ResourceStatus, Sync, Trigger};
-pub use witness::{Caught, ProcessFacts, Subject, Witness};
+pub use witness::{Caught, Deeds, ProcessFacts, Subject, Witness};

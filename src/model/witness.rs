@@ -23,6 +23,31 @@ pub struct Witness {
     pub pid: Option<u32>,
     /// What could be read of that process.
     pub caught: Caught,
+    /// What it was seen doing.
+    pub deeds: Deeds,
+}
+
+/// What a process was seen doing to a subject: one that changed the mode did not write the content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deeds {
+    /// It wrote, or closed what it had opened for writing.
+    pub wrote: bool,
+    /// It changed owner, mode, times or other attributes.
+    pub attributed: bool,
+    /// It created, removed or renamed.
+    pub named: bool,
+}
+
+impl Deeds {
+    /// All that either did.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Deeds {
+            wrote: self.wrote || other.wrote,
+            attributed: self.attributed || other.attributed,
+            named: self.named || other.named,
+        }
+    }
 }
 
 /// What an event is about.

@@ -2,16 +2,20 @@
 //! more than one scope: a storm costs no memory and one pass at a time.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::kind::LookAt;
-use crate::model::{Subject, Witness};
+use crate::model::{Caught, Subject, Witness};
 use crate::reconcile::Scope;
 
 /// Witnesses that are held between two looks. A storm has more; whom it drives out is said to be unknown.
 const WITNESSES: usize = 256;
+/// A process number is not handed on within this time: numbers are given in order, and there are millions.
+const SOON: Duration = Duration::from_millis(500);
 
 /// What was noticed since the last look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub struct Noticed {
     pub events: u64,
     /// How often a queue overflowed meanwhile.
     pub overflows: u64,
-    /// Who was seen making the changes: the newest for each subject.
+    /// Who was seen making the changes: for each subject, each process with all that it did.
     pub witnesses: Vec<Witness>,
 }
 
@@ -33,7 +37,7 @@ pub struct Noticed {
 pub struct Inbox {
     noticed: Mutex<Option<Noticed>>,
     /// Apart from what was noticed: a witness alone wakes nobody.
-    witnesses: Mutex<BTreeMap<Subject, Witness>>,
+    witnesses: Mutex<BTreeMap<(Subject, Option<u32>), Witness>>,
     bell: Notify,
 }
 
@@ -45,10 +49,23 @@ impl Default for Inbox {
 
 impl Inbox {
     /// Someone was seen. To be said before the change itself, so that whoever takes that finds the witness.
-    pub fn testify(&self, witness: Witness) {
+    pub fn testify(&self, mut witness: Witness) {
         let mut witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
-        if witnesses.len() < WITNESSES || witnesses.contains_key(&witness.subject) {
-            witnesses.insert(witness.subject.clone(), witness);
+        let is_full = witnesses.len() >= WITNESSES;
+        let who = (witness.subject.clone(), witness.pid);
+        match witnesses.entry(who) {
+            Entry::Occupied(mut known) => {
+                let before = known.get();
+                witness.deeds = witness.deeds.and(before.deeds);
+                // It ended in between; what was read of it before still holds of the same number so soon after.
+                let is_soon = witness.since_boot.saturating_sub(before.since_boot) < SOON;
+                if is_soon && !matches!(witness.caught, Caught::Alive(_)) {
+                    witness.caught = before.caught.clone();
+                }
+                known.insert(witness);
+            }
+            Entry::Vacant(free) if !is_full => drop(free.insert(witness)),
+            Entry::Vacant(_) => {}
         }
     }
 
@@ -105,8 +122,46 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
-    use crate::model::ResourceId;
+    use crate::model::{Deeds, Evidence, ProcessFacts, ResourceId};
+
+    fn witness(path: &str, pid: u32, at: u64, caught: Caught, deeds: Deeds) -> Witness {
+        Witness {
+            subject: Subject::Path(path.into()),
+            at: Timestamp::UNIX_EPOCH,
+            since_boot: Duration::from_millis(at),
+            source: Evidence::Fanotify,
+            pid: Some(pid),
+            caught,
+            deeds,
+        }
+    }
+
+    #[tokio::test]
+    async fn each_process_is_remembered_with_all_it_did_and_a_storm_holds_no_more() {
+        let inbox = Inbox::default();
+        let wrote = Deeds { wrote: true, ..Deeds::default() };
+        let named = Deeds { named: true, ..Deeds::default() };
+        let alive = Caught::Alive(Box::new(ProcessFacts { pid: 7, ..ProcessFacts::default() }));
+        inbox.testify(witness("/a", 7, 0, alive.clone(), named));
+        inbox.testify(witness("/a", 7, 10, Caught::Gone(None), wrote));
+        inbox.testify(witness("/a", 8, 20, Caught::Skipped, wrote));
+        inbox.testify(witness("/a", 7, 5000, Caught::Gone(None), wrote));
+        inbox.look_at(std::iter::empty());
+        let seen = inbox.take().await.witnesses;
+        let short: Vec<_> = seen.iter().map(|one| (one.pid, one.deeds.wrote && one.deeds.named)).collect();
+        assert_eq!(short, [(Some(7), true), (Some(8), false)]);
+        assert_eq!(seen[0].caught, Caught::Gone(None), "too long after it was seen alive");
+
+        inbox.testify(witness("/a", 7, 0, alive.clone(), named));
+        inbox.testify(witness("/a", 7, 10, Caught::Gone(None), wrote));
+        (0..1000).for_each(|n| inbox.testify(witness("/b", n, 20, Caught::Skipped, wrote)));
+        inbox.look_at(std::iter::empty());
+        let seen = inbox.take().await.witnesses;
+        assert_eq!((seen.len(), &seen[0].caught), (WITNESSES, &alive));
+    }
 
     #[tokio::test]
     async fn a_burst_is_one_notice_and_an_overflow_is_one_full_look() {

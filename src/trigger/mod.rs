@@ -4,15 +4,26 @@
 //! latency, never correctness. Flows in: what the kinds want watched, the settings' intervals. Flows out:
 //! [`inbox::Noticed`] and points in time.
 
+mod by_fanotify;
+mod by_inotify;
+mod eyes;
 mod gauge;
 pub mod inbox;
+pub mod mounts;
 pub mod netfilter;
 pub mod schedule;
+mod sight;
 pub mod units;
 pub mod watch_map;
 pub mod watcher;
+mod witnesses;
 
+#[cfg(test)]
+mod tests;
+
+pub use eyes::Way;
 pub use inbox::{Inbox, Noticed};
+pub use mounts::MountWatch;
 pub use netfilter::FirewallWatch;
 pub use units::UnitWatch;
 pub use watch_map::WatchMap;

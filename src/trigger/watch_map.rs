@@ -1,7 +1,7 @@
 //! From what the kinds want watched to folders, and from an event's path back to what to look at. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsString;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::kind::{LookAt, Watch};
@@ -10,9 +10,9 @@ use crate::model::KindName;
 /// Folders to watch, and what stands behind each name in them.
 #[derive(Debug, Default)]
 pub struct WatchMap {
-    folders: BTreeMap<PathBuf, Folder>,
+    folders: HashMap<PathBuf, Folder>,
     /// Folders on the way: only the coming and going of the named children matters.
-    ways: BTreeMap<PathBuf, BTreeSet<OsString>>,
+    ways: HashMap<PathBuf, BTreeSet<OsString>>,
 }
 
 #[derive(Debug, Default)]
@@ -41,9 +41,20 @@ impl WatchMap {
         self.folders.keys().map(PathBuf::as_path)
     }
 
+    /// Whether the content of this folder is watched.
+    pub fn has_folder(&self, path: &Path) -> bool {
+        self.folders.contains_key(path)
+    }
+
     /// The folders on the way to those, in which only coming and going is watched.
     pub fn ways(&self) -> impl Iterator<Item = &Path> {
         self.ways.keys().map(PathBuf::as_path)
+    }
+
+    /// What is watched by name in a folder.
+    pub fn names(&self, folder: &Path) -> impl Iterator<Item = &OsStr> {
+        let folder = self.folders.get(folder).into_iter();
+        folder.flat_map(|folder| folder.names.keys().map(OsString::as_os_str))
     }
 
     /// What to look at when the content of a watched folder changes at `path`.
@@ -68,13 +79,15 @@ impl WatchMap {
         folders.flat_map(|(_, folder)| folder.anything.iter().chain(folder.names.values().flatten()))
     }
 
+    /// Everything to look at in one folder.
+    pub fn in_folder<'a>(&'a self, folder: &Path) -> impl Iterator<Item = &'a LookAt> + use<'a> {
+        let folder = self.folders.get(folder).into_iter();
+        folder.flat_map(|folder| folder.anything.iter().chain(folder.names.values().flatten()))
+    }
+
     /// The kinds that watch the content of a folder.
     pub fn kinds_in(&self, folder: &Path) -> BTreeSet<KindName> {
-        let folder = self.folders.get(folder).into_iter();
-        folder
-            .flat_map(|folder| folder.anything.iter().chain(folder.names.values().flatten()))
-            .map(kind_of)
-            .collect()
+        self.in_folder(folder).map(kind_of).collect()
     }
 
     /// The kinds that have something in a folder or below it.
@@ -138,7 +151,8 @@ mod tests {
         assert!(map.is_on_the_way(Path::new("/etc/nginx")) && map.is_on_the_way(Path::new("/etc")));
         assert!(!map.is_on_the_way(Path::new("/etc/passwd")));
         assert_eq!(shown(map.below(Path::new("/etc"))).len(), 1);
-        let ways: Vec<_> = map.ways().collect();
+        let ways: BTreeSet<_> = map.ways().collect();
+        let ways: Vec<_> = ways.into_iter().collect();
         assert_eq!(ways, [Path::new("/"), Path::new("/etc"), Path::new("/var"), Path::new("/var/lib")]);
     }
 }

@@ -230,6 +230,6 @@ fn a_package_that_is_removed_is_back_once_apt_has_ended() {
         host.run(&["dpkg", "--remove", "shopd"]).ok();
         host.wait_until("the package is back after dpkg, too", LIMIT, installed);
         host.wait_until("apt's history is written", LIMIT, || runs() == before + 3);
-        assert!(events(&host, "package", "inotify") > 0);
+        assert!(events(&host, "package", "fanotify") > 0);
     }
 }
