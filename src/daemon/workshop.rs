@@ -22,7 +22,9 @@ use crate::reconcile::pass::{Removals, Stage};
 use crate::reconcile::report::Seen;
 use crate::reconcile::scope::KindScope;
 use crate::reconcile::{Engine, Order, PassReport, Purpose, Scope, World, pass};
-use crate::record::{self, Applied, Fact, OpenState, PassCounts, PassResult, PassScope, Record, RecordError};
+use crate::record::{
+    self, Applied, Fact, History, OpenState, PassCounts, PassResult, PassScope, Record, RecordError,
+};
 use crate::status::standing::Standing;
 use crate::status::{PassSummary, ResourceLine, SuspensionLine};
 
@@ -31,6 +33,9 @@ const CORRECTED_SHOWN_FOR: Duration = Duration::from_secs(3600);
 
 /// Tidying reads every note of what is kept: not in every full pass.
 const TIDY_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// So many of the newest tries are looked at after a restart.
+const RECALLED: u32 = 4096;
 
 /// The tools and the memory of the thread that touches the host.
 pub struct Workshop {
@@ -190,7 +195,26 @@ impl Workshop {
         };
         let desired = Arc::new(*desired);
         self.take_up(Arc::clone(&desired))?;
+        self.recall();
         Ok(Some(desired))
+    }
+
+    /// Waits outlive a restart: what was tried lately stands in the history.
+    fn recall(&mut self) {
+        let now = self.host.clock.now();
+        let since = now.checked_sub(Engine::RECALL).unwrap_or(Timestamp::MIN);
+        let tried = match History::open(&self.state) {
+            Ok(Some(history)) => history.tried(since, RECALLED),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        match tried {
+            Ok(stories) => self.engine.recall(&stories, (now, self.host.clock.since_boot())),
+            Err(error) => {
+                self.notes
+                    .push(format!("waits of before the restart are forgotten: {}", super::chain(&error)));
+            }
+        }
     }
 
     /// Puts another desired state in force: durable first, so that a crash right after continues with it.
@@ -286,7 +310,9 @@ impl Workshop {
         let mut known = Vec::new();
         for seen in report.findings.iter_mut().filter(|seen| seen.verdict == Verdict::Drifted) {
             seen.attribution = (self.witness)(seen);
-            known.extend(seen.drift.map(record::DriftId).zip(seen.attribution.clone()));
+            let Some(attribution) = &seen.attribution else { continue };
+            self.engine.changed_by(&seen.resource, attribution);
+            known.extend(seen.drift.map(|number| (record::DriftId(number), attribution.clone())));
         }
         if let Err(error) = self.record.attribute(&known) {
             report.record_fault.get_or_insert_with(|| error.to_string());

@@ -136,3 +136,57 @@ impl Attribution {
         }
     }
 }
+
+impl fmt::Display for Attribution {
+    /// In a line: `/usr/bin/vim [4312] by anna as root in session-4.scope from 10.0.0.9, certain`. Holds untrusted text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.actor {
+            Some(actor) if self.confidence > Confidence::Unknown => write!(f, "{actor}, {}", self.confidence),
+            Some(_) | None => write!(f, "unknown by whom ({})", self.reason),
+        }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Vec::new();
+        words.extend(self.process.as_ref().map(ToString::to_string));
+        match (&self.login, &self.user) {
+            (Some(login), Some(user)) if login.uid != user.uid => words.push(format!("by {login} as {user}")),
+            (Some(user), _) | (None, Some(user)) => words.push(format!("by {user}")),
+            (None, None) => {}
+        }
+        words.extend(self.unit.as_ref().map(|unit| format!("in {unit}")));
+        words.extend(self.container.as_ref().map(|name| format!("in container {name}")));
+        let from = self.session.as_ref().and_then(|session| session.ssh_from.as_ref());
+        words.extend(from.map(|from| format!("from {from}")));
+        if words.is_empty() {
+            words.push("someone".to_owned());
+        }
+        f.write_str(&words.join(" "))
+    }
+}
+
+impl fmt::Display for Process {
+    /// The program and its number: `/usr/bin/vim [4312]`; by its own name where the program is not known.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let program = match (self.executable.as_str(), self.name.as_str()) {
+            ("", "") => "a process",
+            ("", name) => name,
+            (executable, _) => executable,
+        };
+        match self.pid {
+            0 => f.write_str(program),
+            pid => write!(f, "{program} [{pid}]"),
+        }
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => f.write_str(name),
+            None => write!(f, "uid {}", self.uid),
+        }
+    }
+}

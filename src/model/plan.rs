@@ -93,6 +93,8 @@ pub enum Held {
     Failing(String),
     /// Changed lately: why, and when the next attempt is due.
     BackOff(String),
+    /// Someone else keeps changing it back: who, how to settle it, and when the next attempt is due.
+    Contested(String),
     /// More would be removed than the limit allows; a person must approve.
     RemovalLimit(String),
 }
@@ -105,6 +107,7 @@ impl fmt::Display for Held {
             Held::Waiting(what) => write!(f, "waiting for {what}"),
             Held::Failing(why) => f.write_str(why),
             Held::BackOff(why) => f.write_str(why),
+            Held::Contested(why) => write!(f, "contested: {why}"),
             Held::RemovalLimit(why) => write!(f, "held for approval: {why}"),
         }
     }

@@ -103,6 +103,7 @@ impl Case {
                 ResourceStatus::Waiting
             }
             (None, Some(Held::Suspended(_))) => ResourceStatus::Suspended,
+            (None, Some(Held::Contested(_))) => ResourceStatus::Contested,
             (None, Some(Held::Failing(_))) => ResourceStatus::Failed,
             (None, Some(Held::BackOff(_))) if self.finding.failing.is_some() => ResourceStatus::Failed,
             (None, _) => match self.verdict {

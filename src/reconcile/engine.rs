@@ -3,16 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::attempts::Attempts;
-use super::lane::Stage;
+use jiff::Timestamp;
+
+use super::attempts::{self, Attempts, FORGIVEN_AFTER};
+use super::lane::{Finding, Stage};
 use super::levels::Inputs;
 use super::memory::{Memory, MemoryError};
+use super::reactions::Reactions;
 use super::scope::{KindScope, Scope};
 use crate::host::Host;
 use crate::kind::{Desired, LookAt, Watch};
 use crate::model::fingerprint::Fingerprint;
-use crate::model::{Diagnostic, Digest, Key, KindName, ResourceId};
+use crate::model::{Attribution, Diagnostic, Digest, Key, KindName, ResourceId, Verdict};
+use crate::record::{self, DriftRecord, Settlement};
 
 /// All kinds at work on one host.
 pub struct Engine {
@@ -20,12 +25,19 @@ pub struct Engine {
     pub(super) desired: Arc<Desired>,
     pub(super) inputs: Inputs,
     pub(super) attempts: Attempts,
+    pub(super) reactions: Reactions,
 }
 
 impl Engine {
     /// An engine over these kinds, in the order in which a pass observes them.
     pub fn new(lanes: Vec<Box<dyn Stage>>) -> Self {
-        Engine { lanes, desired: Arc::default(), inputs: Inputs::default(), attempts: Attempts::default() }
+        Engine {
+            lanes,
+            desired: Arc::default(),
+            inputs: Inputs::default(),
+            attempts: Attempts::default(),
+            reactions: Reactions::default(),
+        }
     }
 
     /// Takes up a desired state. What the declaration dropped is given up, except what is to be pruned.
@@ -41,7 +53,8 @@ impl Engine {
             memory.forget(&given_up)?;
         }
         self.inputs = Inputs::adopt(self.lanes.iter().flat_map(|lane| lane.inputs()), memory)?;
-        self.attempts.clear_all();
+        self.attempts.declared_anew();
+        self.reactions.clear();
         self.desired = desired;
         Ok(())
     }
@@ -97,14 +110,67 @@ impl Engine {
         (!left.is_empty()).then_some(Scope::Some(left))
     }
 
-    /// Forgets how often resources were changed lately: a person asked, so waits no longer hold.
-    pub fn forgive(&mut self) {
-        self.attempts.clear_all();
+    /// Takes up what was tried before the agent was restarted: a wait, a fight and what is in vain outlive it. `now`
+    /// is the same moment on both clocks. What was done under another revision than the one in force is left out.
+    pub fn recall(&mut self, stories: &[DriftRecord], now: (Timestamp, Duration)) {
+        let commit = self.desired.revision.as_ref().map(|revision| &revision.commit);
+        let mut tries: Vec<(&record::Attempt, &DriftRecord)> = stories
+            .iter()
+            .filter(|story| story.commit.as_ref() == commit)
+            .flat_map(|story| story.attempts.iter().map(move |attempt| (attempt, story)))
+            .collect();
+        tries.sort_by_key(|(attempt, _)| attempt.began);
+        for (attempt, story) in tries {
+            let ago = now.0.duration_since(attempt.began).try_into().unwrap_or(Duration::ZERO);
+            self.recall_one(attempt, story, now.1.saturating_sub(ago));
+        }
+        self.attempts.forgive(now.1);
+        self.reactions.forgive(now.1);
     }
 
-    /// When the next attempt on a resource is due, if it is held back.
-    pub(super) fn due(&self, resource: &ResourceId, now: std::time::Duration) -> Option<std::time::Duration> {
-        self.attempts.due(resource, now)
+    fn recall_one(&mut self, attempt: &record::Attempt, story: &DriftRecord, then: Duration) {
+        let resource = &story.resource;
+        self.attempts.was_made(resource, then);
+        if let Some(writer) = &story.attribution {
+            self.attempts.changed_by(resource, writer);
+        }
+        match &attempt.result {
+            Some(Settlement::Corrected) if story.verdict == Verdict::Behind => {
+                self.attempts.not_counted(resource);
+                if resource.kind == KindName::Service {
+                    self.reactions.made(resource, then);
+                }
+            }
+            Some(Settlement::Failed(message)) => {
+                self.attempts.ended(resource, attempts::Outcome::Failed(message.clone()));
+            }
+            Some(Settlement::NotConverging) => {
+                let left = Some(attempts::words_of(&story.fields));
+                self.attempts.ended(resource, attempts::Outcome::InVain { left });
+            }
+            Some(
+                Settlement::Corrected
+                | Settlement::Gone
+                | Settlement::GivenUp
+                | Settlement::Waiting(_)
+                | Settlement::Interrupted,
+            )
+            | None => {}
+        }
+    }
+
+    /// Who was found to have changed a resource: named if it comes to a fight.
+    pub fn changed_by(&mut self, resource: &ResourceId, writer: &Attribution) {
+        self.attempts.changed_by(resource, writer);
+    }
+
+    /// How long before now what was tried may still matter.
+    pub const RECALL: Duration = FORGIVEN_AFTER.saturating_mul(6);
+
+    /// When the next attempt on something that differs is due, if it is held back.
+    pub(super) fn due(&self, finding: &Finding, now: Duration) -> Option<Duration> {
+        let reaction = finding.only_reacts().then(|| self.reactions.due(&finding.resource, now)).flatten();
+        self.attempts.due(finding, now).max(reaction)
     }
 
     /// Reads the whole host and digests what it found. Kinds that could not be read are named.

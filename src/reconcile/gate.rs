@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use super::attempts::{Attempts, Outcome};
+use super::attempts::{Attempts, Contest, Outcome};
 use super::lane::Finding;
+use super::reactions::Reactions;
 use crate::kind::Policy;
 use crate::model::plan::Held;
 use crate::model::{DriftMode, ResourceId, Verdict};
@@ -17,6 +18,8 @@ pub struct Gate<'a> {
     pub policy: &'a Policy,
     /// Attempts made lately.
     pub attempts: &'a Attempts,
+    /// Reloads and restarts made lately.
+    pub reactions: &'a Reactions,
     /// Why a person suspended a resource, if so.
     pub suspended: &'a dyn Fn(&ResourceId) -> Option<String>,
     /// Time since boot.
@@ -62,22 +65,45 @@ impl Gate<'_> {
         if let (Some(failing), []) = (&finding.failing, finding.actions.as_slice()) {
             return Judgement::Held(Held::Failing(failing.clone()));
         }
-        let due = match self.patience {
-            Patience::Patient => self.attempts.due(&finding.resource, self.now),
-            Patience::Impatient => None,
-        };
-        match due {
-            Some(due) => Judgement::Held(self.back_off(&finding.resource, due)),
-            None => Judgement::Go,
+        match self.patience {
+            Patience::Patient => self.wait(finding).map_or(Judgement::Go, Judgement::Held),
+            Patience::Impatient => Judgement::Go,
         }
     }
 
-    /// Why it has to wait, and until when: a failure stays told until it is tried again.
-    fn back_off(&self, resource: &ResourceId, due: Duration) -> Held {
-        let next = format!("next attempt in {} s", (due - self.now).as_secs().max(1));
-        match self.attempts.outcome(resource) {
+    /// Who fights about a drifted resource, and how to settle it, if someone does.
+    pub fn fight(&self, finding: &Finding, verdict: Verdict) -> Option<String> {
+        let contest = self.attempts.contest(finding).filter(|_| verdict == Verdict::Drifted)?;
+        Some(format!("contested: {}", contested(&contest, finding, self.now)))
+    }
+
+    /// Why it has to wait, and until when, if it has to.
+    fn wait(&self, finding: &Finding) -> Option<Held> {
+        if let Some(due) = self.attempts.due(finding, self.now) {
+            return Some(self.back_off(finding, due));
+        }
+        let due = finding.only_reacts().then(|| self.reactions.due(&finding.resource, self.now)).flatten()?;
+        let wait = span(due.saturating_sub(self.now));
+        Some(Held::BackOff(format!("it was reloaded or restarted too often lately (again in {wait})")))
+    }
+
+    /// A failure stays told until it is tried again; so does a fight.
+    fn back_off(&self, finding: &Finding, due: Duration) -> Held {
+        let wait = span(due.saturating_sub(self.now));
+        let next = format!("next attempt in {wait}");
+        if let Some(contest) = self.attempts.contest(finding) {
+            return Held::Contested(format!(
+                "{}; put right again in {wait}",
+                contested(&contest, finding, self.now)
+            ));
+        }
+        match self.attempts.outcome(finding) {
             Some(Outcome::Failed(message)) => Held::Failing(format!("{message} ({next})")),
-            Some(Outcome::InVain) => Held::BackOff(format!("it did not stay as it was set ({next})")),
+            Some(Outcome::InVain { .. }) if self.attempts.rests(finding) => Held::BackOff(format!(
+                "it did not stay as it was set, several times: it is left alone until the host or the declaration \
+                 moves, `agentctl sync` is said, or {wait} have passed"
+            )),
+            Some(Outcome::InVain { .. }) => Held::BackOff(format!("it did not stay as it was set ({next})")),
             Some(Outcome::Fine) | None => {
                 Held::BackOff(format!("it was changed again shortly before ({next})"))
             }
@@ -85,9 +111,31 @@ impl Gate<'_> {
     }
 }
 
+/// Who fights about what, and how to settle it.
+fn contested(contest: &Contest, finding: &Finding, now: Duration) -> String {
+    let Contest { times, first, writer } = contest;
+    let writer = match writer {
+        Some(writer) => writer.to_string(),
+        None => "it is not known by whom".to_owned(),
+    };
+    format!(
+        "changed {times} times in {}: {writer}. Declare what it should be, suspend it (`agentctl suspend {} --for 2h \
+         --reason TEXT`), or stop the other",
+        span(now.saturating_sub(*first)),
+        finding.resource,
+    )
+}
+
+fn span(span: Duration) -> String {
+    match span.as_secs().max(1) {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds.div_ceil(60)),
+    }
+}
+
 /// Why something differs: the declaration moved, the host moved, or we moved it and it will not stay.
 pub fn verdict(finding: &Finding, attempts: &Attempts) -> Verdict {
-    if attempts.outcome(&finding.resource) == Some(&Outcome::InVain) {
+    if matches!(attempts.outcome(finding), Some(Outcome::InVain { .. })) {
         return Verdict::NotConverging;
     }
     // It is older than its inputs, which we changed: the host itself did not move.

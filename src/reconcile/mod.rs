@@ -20,6 +20,7 @@ pub mod lane;
 pub mod levels;
 pub mod memory;
 pub mod pass;
+pub mod reactions;
 pub mod report;
 pub mod scope;
 

@@ -96,6 +96,7 @@ pub fn pass(engine: &mut Engine, world: &World<'_>, order: &Order, memory: &mut 
     let work = COUNTERS.read();
     let scope = engine.widen(&order.scope);
     engine.attempts.forgive(started);
+    engine.reactions.forgive(started);
 
     let mut report = PassReport::default();
     let mut settled = Settled::default();
@@ -111,6 +112,8 @@ pub fn pass(engine: &mut Engine, world: &World<'_>, order: &Order, memory: &mut 
             verify(engine, world, &mut cases, started, memory, &mut settled, &mut report);
             conclude(&cases, &scope, settled, memory, &report)
         });
+        let differs = |id: &ResourceId| cases.iter().any(|case| case.finding.resource == *id);
+        engine.attempts.found_right(|id| scope.contains(id) && !differs(id) && !report.is_unread(id));
         report.record_fault = done.err().map(|fault| fault.to_string());
     }
     report.retry = retry(engine, &cases, started);
@@ -123,8 +126,8 @@ pub fn pass(engine: &mut Engine, world: &World<'_>, order: &Order, memory: &mut 
 
 /// When something that is not right is due for another attempt, and what.
 fn retry(engine: &Engine, cases: &[Case], now: Duration) -> Option<(Duration, Scope)> {
-    let wrong = cases.iter().filter(|case| case.took.is_none()).map(|case| &case.finding.resource);
-    let due: Vec<_> = wrong.filter_map(|id| Some((engine.due(id, now)?, id))).collect();
+    let wrong = cases.iter().filter(|case| case.took.is_none()).map(|case| &case.finding);
+    let due: Vec<_> = wrong.filter_map(|one| Some((engine.due(one, now)?, &one.resource))).collect();
     let first = due.iter().map(|(at, _)| *at).min()?;
     Some((first, Scope::of(due.into_iter().map(|(_, id)| id.clone()))))
 }
@@ -145,6 +148,7 @@ fn survey(
         local: order.mode,
         policy: &engine.desired.policy,
         attempts: &engine.attempts,
+        reactions: &engine.reactions,
         suspended: &suspended,
         now: world.host.clock.since_boot(),
         patience: order.patience,
@@ -177,7 +181,8 @@ fn survey(
             if held.is_none() || (held == Some(Held::Warn) && order.mode <= DriftMode::Warn) {
                 changing.insert(finding.resource.clone());
             }
-            cases.push(Case { finding, verdict, held, result: None, took: None, number: None, note: None });
+            let note = gate.fight(&finding, verdict).filter(|_| held.is_none());
+            cases.push(Case { finding, verdict, held, result: None, took: None, number: None, note });
         }
     }
     cases
@@ -237,7 +242,7 @@ fn apply(
         return Ok(());
     }
     let now = world.host.clock.since_boot();
-    index.keys().for_each(|id| engine.attempts.made(id, now));
+    index.iter().for_each(|(id, at)| engine.attempts.made(id, cases[*at].finding.spec, now));
     let hold_units = units_to_hold(cases);
     let mut cx =
         ApplyCx { host: world.host, contents: world.contents, keep: world.keep, hold_units: &hold_units };
@@ -283,6 +288,9 @@ fn apply(
                 if let Some(case) = index.get(&id).map(|at| &mut cases[*at])
                     && !case.has_stopped()
                 {
+                    if step == Step::Reactions && result == OutcomeResult::Done {
+                        engine.reactions.made(&id, now);
+                    }
                     case.result = Some(result.clone());
                     case.note = note.or(case.note.take());
                 }
@@ -345,7 +353,8 @@ fn verify(
                 (Some(OutcomeResult::Done), Some(left)) => {
                     case.verdict = Verdict::NotConverging;
                     case.finding.fields.clone_from(&left.fields);
-                    engine.attempts.ended(&case.finding.resource, attempts::Outcome::InVain);
+                    let outcome = attempts::Outcome::InVain { left: Some(attempts::words_of(&left.fields)) };
+                    engine.attempts.ended(&case.finding.resource, outcome);
                 }
                 // It waited for something that is there now.
                 (None, left) if left.is_none_or(|left| left.waiting.is_none()) => report.again = true,

@@ -1,5 +1,6 @@
 //! Asking the history: read-only, beside the agent or without it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -146,6 +147,15 @@ impl History {
             .optional()
             .map_err(asking)?;
         id.map_or(Ok(None), |id| self.drift(DriftId(id)))
+    }
+
+    /// The drifts with the newest tries at putting something right, at most `limit` tries and none before `since`.
+    pub fn tried(&self, since: Timestamp, limit: u32) -> Result<Vec<DriftRecord>, RecordError> {
+        let newest = Conditions::of("what = 'intent'");
+        let rows = self.rows(&newest, "seq DESC", limit).map_err(asking)?;
+        let fresh = rows.iter().filter(|row| row.at >= since.as_microsecond());
+        let ids: BTreeSet<u64> = fresh.filter_map(|row| row.drift).collect();
+        ids.into_iter().filter_map(|id| self.drift(DriftId(id)).transpose()).collect()
     }
 
     /// The passes that match, newest first.

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod cli;
+mod contest;
 mod declaration;
 mod file;
 mod file_crash;

@@ -70,6 +70,7 @@ fn reasons_held(changes: &[PlannedChange], look: &Look) -> String {
             | Held::Waiting(_)
             | Held::Failing(_)
             | Held::BackOff(_)
+            | Held::Contested(_)
             | Held::RemovalLimit(_) => held.to_string(),
         };
         match reasons.iter_mut().find(|(known, _)| *known == words) {
