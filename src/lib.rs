@@ -1,5 +1,6 @@
 //! agentd holds a Debian server to the declaration in a git repository.
 
+pub mod attribution;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -7,12 +7,14 @@
 
 pub mod accounts;
 mod apart;
+pub mod apt_history;
 pub mod clock;
 pub mod counters;
 pub mod exec_cache;
 pub mod facts;
 pub mod fanotify;
 pub mod files;
+pub mod journal;
 pub mod memory;
 pub mod netfilter;
 pub mod peer;
@@ -20,6 +22,7 @@ pub mod privilege;
 pub mod process;
 pub mod program;
 pub mod pulse;
+pub mod sessions;
 pub mod units;
 
 use std::sync::Arc;

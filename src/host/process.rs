@@ -4,7 +4,10 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::model::{Caught, ProcessFacts};
 
@@ -43,6 +46,25 @@ pub fn look_since(pid: u32, since: Duration, name: &str) -> Option<ProcessFacts>
     let ancestors = ancestors(&facts);
     let (again, _) = read(pid)?;
     (again.started == facts.started).then_some(ProcessFacts { ancestors, ..facts })
+}
+
+/// What a process shows of itself now, without its ancestors. None if there is no such process.
+pub fn now(pid: u32) -> Option<ProcessFacts> {
+    read(pid).map(|(facts, _)| facts)
+}
+
+/// The real path of a program that was named by another one (`/bin/sh`), as /proc would show it.
+pub fn real_path(path: &str) -> Option<String> {
+    let is_absolute = path.starts_with('/');
+    let real = is_absolute.then(|| std::fs::canonicalize(path).ok()).flatten()?;
+    Some(text(real.as_os_str().as_bytes()))
+}
+
+/// When the file at a path changed by its own word (`ctime`), links not followed.
+pub fn changed_at(path: &Path) -> Option<Timestamp> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    let stat = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::CTIME).ok()?;
+    Timestamp::new(stat.stx_ctime.tv_sec, i32::try_from(stat.stx_ctime.tv_nsec).ok()?).ok()
 }
 
 /// Parent, its parent and so on. Each link is proved: a child that still has the same parent after that was read shows

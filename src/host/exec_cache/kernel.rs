@@ -3,8 +3,10 @@
 
 #![allow(unsafe_code)] // no crate we have speaks bpf(2) without a compiler for its programs
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 
 const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP: libc::c_int = 1;
@@ -185,6 +187,33 @@ pub(super) fn attach(tracepoint: &'static std::ffi::CStr, code: &[u64]) -> io::R
     // SAFETY: the name is a C string that lives for ever; the kernel gives a new descriptor.
     let link = unsafe { descriptor(call(RAW_TRACEPOINT_OPEN, &mut open)?) };
     Ok(Attached { _program: program, _link: link })
+}
+
+/// `FILEID_KERNFS`: what a control group is opened by is its number alone.
+const HANDLE_OF_GROUP: libc::c_int = 0xfe;
+
+#[repr(C)]
+struct GroupHandle {
+    bytes: u32,
+    kind: libc::c_int,
+    number: u64,
+}
+
+/// Where in the file tree the control group of this number is. `root` is where its hierarchy is mounted.
+pub(super) fn path_of_group(root: &str, number: u64) -> io::Result<PathBuf> {
+    let root = File::open(root)?;
+    let mut handle = GroupHandle { bytes: 8, kind: HANDLE_OF_GROUP, number };
+    // SAFETY: the handle is a `struct file_handle` with its eight bytes behind it and outlives the call, which gives
+    // a new descriptor or -1.
+    let opened = unsafe {
+        libc::open_by_handle_at(root.as_raw_fd(), (&raw mut handle).cast(), libc::O_PATH | libc::O_CLOEXEC)
+    };
+    if opened < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it was just made for us.
+    let opened = unsafe { OwnedFd::from_raw_fd(opened) };
+    std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()))
 }
 
 fn load(code: &[u64], log: &mut [u8]) -> io::Result<OwnedFd> {

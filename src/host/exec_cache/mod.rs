@@ -12,6 +12,7 @@ mod program;
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use kernel::{Attached, Map, MapKind};
@@ -160,6 +161,16 @@ impl ExecCache for KernelCache {
         recent.sort_by_key(|executed| executed.since);
         Ok(recent)
     }
+}
+
+/// The path of a control group in the unified hierarchy by its number; none if it is gone.
+pub fn control_group(number: u64) -> Option<String> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().find_map(|root| {
+        let path = kernel::path_of_group(root, number).ok()?;
+        path.strip_prefix(root).ok().map(|rest| Path::new("/").join(rest))
+    })?;
+    Some(String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned())
 }
 
 fn processors() -> u32 {

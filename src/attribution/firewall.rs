@@ -1,0 +1,14 @@
+//! Who changed the packet filter: the process the kernel names with each new generation of the rules.
+
+use super::{Gathered, chain, verdict};
+use crate::model::{Attribution, Subject};
+
+pub(super) fn attribute(gathered: &Gathered) -> Attribution {
+    let rules =
+        gathered.testimonies.iter().filter(|one| matches!(one.witness.subject, Subject::Rules { .. }));
+    let findings: Vec<_> = rules.map(|one| chain::finding(one, None, gathered)).collect();
+    match findings.is_empty() {
+        true => Attribution::unknown("the rules were changed unseen: the kernel told of no new generation"),
+        false => verdict::over(findings, gathered),
+    }
+}

@@ -1,0 +1,278 @@
+//! Gathers evidence: before a correction what would be gone after it, afterwards the rest. What is asked before costs
+//! one look into the exec cache and one stat for each witness, no file and no program.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{Gathered, Processes, Question, SessionNote, Testimony, packages, services};
+use crate::host::exec_cache::{self, ExecCache, Executed};
+use crate::host::{Host, apt_history, journal, process, sessions};
+use crate::model::{Attribution, Caught, KindName, ProcessFacts, ResourceId, Subject, Witness};
+
+/// Witnesses that are held. A package manager's run is some dozens; a storm has more, and is told as what it is.
+const TESTIMONIES: usize = 512;
+/// Resources whose last good moment is remembered one by one.
+const REMEMBERED: usize = 4096;
+/// Ancestors that are followed.
+const GENERATIONS: usize = 16;
+const APT_HISTORY: &str = "/var/log/apt/history.log";
+
+/// The door at which evidence is handed in and questions are asked.
+pub struct Inquiry {
+    cache: Option<Arc<dyn ExecCache>>,
+    own: u32,
+    testimonies: Vec<Testimony>,
+    images: BTreeMap<u32, Vec<Executed>>,
+    /// When all of a kind were looked at last.
+    looked: BTreeMap<KindName, Duration>,
+    /// When one resource was last seen as declared, where that was later.
+    good: BTreeMap<ResourceId, Duration>,
+    /// Those that differ, and when they were last seen as declared.
+    wrong: BTreeMap<ResourceId, Duration>,
+}
+
+impl Inquiry {
+    /// An inquiry that asks this cache, if there is one.
+    pub fn new(cache: Option<Arc<dyn ExecCache>>) -> Self {
+        Inquiry {
+            cache,
+            own: std::process::id(),
+            testimonies: Vec::new(),
+            images: BTreeMap::new(),
+            looked: BTreeMap::new(),
+            good: BTreeMap::new(),
+            wrong: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in what events told, before anything is done about it.
+    pub fn hear(&mut self, host: &Host, witnesses: Vec<Witness>) {
+        if witnesses.is_empty() {
+            return;
+        }
+        let booted = booted(host);
+        for witness in witnesses {
+            let Some(pid) = witness.pid.filter(|pid| *pid != self.own) else {
+                if witness.pid.is_none() {
+                    self.testimonies.push(Testimony { witness, changed: None });
+                }
+                continue;
+            };
+            if let Some(images) = self.cache.as_ref().and_then(|cache| cache.images(pid).ok()) {
+                self.images.insert(pid, images);
+            }
+            let changed = match &witness.subject {
+                Subject::Path(path) => process::changed_at(&host.root.absolute(path)),
+                Subject::Rules { .. } => None,
+            };
+            let changed = changed.and_then(|at| Duration::try_from(at.duration_since(booted)).ok());
+            self.testimonies.push(Testimony { witness, changed });
+        }
+        let surplus = self.testimonies.len().saturating_sub(TESTIMONIES);
+        self.testimonies.drain(..surplus);
+    }
+
+    /// Answers for drifts of the pass that has just ended: what differs, by the names of its fields.
+    pub fn answer(&mut self, host: &Host, drifts: &[(ResourceId, Vec<String>)]) -> Vec<Attribution> {
+        let questions: Vec<Question> = drifts
+            .iter()
+            .map(|(resource, fields)| Question {
+                resource: resource.clone(),
+                fields: fields.clone(),
+                good: self.good_of(resource),
+            })
+            .collect();
+        if questions.is_empty() {
+            return Vec::new();
+        }
+        let mut gathered = self.gather(host, &questions);
+        let first: Vec<Attribution> = questions.iter().map(|one| super::attribute(one, &gathered)).collect();
+        introduce(&first, host, &mut gathered);
+        questions.iter().map(|one| super::attribute(one, &gathered)).collect()
+    }
+
+    /// Everything of a kind was looked at in a pass that began then.
+    pub fn looked_at_kind(&mut self, kind: KindName, began: Duration) {
+        self.looked.insert(kind, began);
+    }
+
+    /// These were as declared, or are again, in a pass that began then.
+    pub fn is_good(&mut self, resource: ResourceId, began: Duration) {
+        self.wrong.remove(&resource);
+        if self.good.len() >= REMEMBERED {
+            self.good.clear();
+        }
+        self.good.insert(resource, began);
+    }
+
+    /// This one differs still.
+    pub fn is_wrong(&mut self, resource: &ResourceId) {
+        let good = self.good_of(resource);
+        if self.wrong.len() < REMEMBERED {
+            self.wrong.entry(resource.clone()).or_insert(good);
+        }
+    }
+
+    /// Lets go of what no question can still be about.
+    pub fn rest(&mut self, now: Duration) {
+        const LONGEST: Duration = Duration::from_secs(3600);
+        let oldest_wrong = self.wrong.values().min().copied().unwrap_or(now);
+        let keep_from =
+            oldest_wrong.max(now.saturating_sub(LONGEST)).min(now.saturating_sub(Duration::from_secs(60)));
+        self.testimonies.retain(|one| one.witness.since_boot >= keep_from);
+        let pids: BTreeSet<u32> = self.testimonies.iter().filter_map(|one| one.witness.pid).collect();
+        self.images.retain(|pid, _| pids.contains(pid));
+    }
+
+    fn good_of(&self, resource: &ResourceId) -> Duration {
+        let looked = self.looked.get(&resource.kind).copied().unwrap_or_default();
+        let good = self.good.get(resource).copied().unwrap_or_default();
+        self.wrong.get(resource).copied().unwrap_or(looked.max(good))
+    }
+
+    fn gather(&mut self, host: &Host, questions: &[Question]) -> Gathered {
+        let about = |kind: KindName| questions.iter().filter(move |one| one.resource.kind == kind);
+        let asks = |kind: KindName| about(kind).next().is_some();
+        let mut gathered = Gathered {
+            own: self.own,
+            booted: booted(host),
+            testimonies: self.testimonies.clone(),
+            processes: Processes { images: self.images.clone(), ..Processes::default() },
+            ..Gathered::default()
+        };
+        if asks(KindName::Package) || asks(KindName::Service) {
+            gathered.recent = self.cache.as_ref().and_then(|cache| cache.recent(Duration::ZERO).ok());
+        }
+        if asks(KindName::Package) {
+            let text = apt_history::tail(&host.root.absolute(APT_HISTORY)).unwrap_or_default();
+            gathered.apt = apt_history::parse(&text, &TimeZone::system());
+        }
+        let units: Vec<&str> = about(KindName::Service).map(|one| one.resource.key.as_str()).collect();
+        if let Some(since) = about(KindName::Service).map(|one| one.good).min() {
+            // Without the journal the answer is the same, less sure of itself.
+            gathered.units =
+                journal::of_units(&*host.programs, &units, gathered.wall(since)).unwrap_or_default();
+        }
+        self.trace(&mut gathered);
+        gathered
+    }
+
+    /// Follows everybody who may be named up to the first process.
+    fn trace(&self, gathered: &mut Gathered) {
+        for note in gathered.recent.iter().flatten() {
+            let notes = gathered.processes.images.entry(note.pid).or_default();
+            if !notes.contains(note) {
+                notes.push(note.clone());
+            }
+        }
+        for notes in gathered.processes.images.values_mut() {
+            notes.sort_by_key(|note| std::cmp::Reverse(note.since));
+        }
+        let witnessed = gathered.testimonies.iter().filter_map(|one| one.witness.pid);
+        let started = gathered.recent.iter().flatten();
+        let started = started.filter(|note| packages::is_package_tool(note) || services::is_client(note));
+        let mut starts: BTreeSet<u32> = witnessed.chain(started.map(|note| note.pid)).collect();
+        let known = gathered.testimonies.iter().filter_map(|one| match &one.witness.caught {
+            Caught::Alive(facts) | Caught::Ended(facts) => Some(facts),
+            Caught::Gone(_) | Caught::Skipped => None,
+        });
+        starts.extend(known.flat_map(|facts| facts.ancestors.iter().map(|one| one.pid)));
+        for start in starts {
+            self.follow(start, &mut gathered.processes);
+        }
+        let notes = gathered.processes.images.values().flatten();
+        let groups: BTreeSet<u64> = notes.clone().map(|note| note.cgroup).collect();
+        let paths: BTreeSet<&String> = notes.map(|note| &note.interpreter).collect();
+        gathered.processes.paths =
+            paths.into_iter().filter_map(|path| Some((path.clone(), process::real_path(path)?))).collect();
+        gathered.processes.groups =
+            groups.into_iter().filter_map(|id| Some((id, exec_cache::control_group(id)?))).collect();
+    }
+
+    fn follow(&self, start: u32, processes: &mut Processes) {
+        let mut pid = start;
+        for _ in 0..GENERATIONS {
+            if pid == 0 || processes.living.contains_key(&pid) {
+                return;
+            }
+            if !processes.images.contains_key(&pid)
+                && let Some(notes) = self.cache.as_ref().and_then(|cache| cache.images(pid).ok())
+                && !notes.is_empty()
+            {
+                processes.images.insert(pid, notes);
+            }
+            let note = processes.images.get(&pid).and_then(|notes| notes.first()).map(|note| note.parent);
+            let living = process::now(pid);
+            let parent = note.or(living.as_ref().map(|facts| facts.parent));
+            if let Some(facts) = living {
+                processes.living.insert(pid, facts);
+            }
+            match parent {
+                Some(parent) => pid = parent,
+                None => return,
+            }
+        }
+    }
+}
+
+/// Looks up what a person calls those who were found: names, connections, sessions.
+fn introduce(found: &[Attribution], host: &Host, gathered: &mut Gathered) {
+    for actor in found.iter().filter_map(|one| one.actor.as_ref()) {
+        for account in actor.user.iter().chain(&actor.login) {
+            if let Some(name) = host.accounts.user(account.uid) {
+                gathered.people.insert(account.uid, name);
+            }
+        }
+        for up in &actor.ancestors {
+            if up.executable.rsplit('/').next().is_some_and(|name| name.starts_with("sshd"))
+                && is_still(up.pid, gathered)
+                && let Some(peer) = sessions::connection_of(up.pid)
+            {
+                gathered.connections.insert(up.pid, peer);
+            }
+        }
+        if let Some(id) = actor.session.as_ref().and_then(|session| session.id)
+            && let Some((remote, terminal)) = sessions::noted(&host.root.absolute("run"), id)
+        {
+            gathered.sessions.insert(id, SessionNote { remote, terminal });
+        }
+    }
+}
+
+/// Whether a number is still borne by the process that was found.
+fn is_still(pid: u32, gathered: &Gathered) -> bool {
+    let living: Option<&ProcessFacts> = gathered.processes.living.get(&pid);
+    process::now(pid).map(|now| now.started) == living.map(|before| before.started)
+}
+
+fn booted(host: &Host) -> Timestamp {
+    host.clock.now().checked_sub(host.clock.since_boot()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+impl Gathered {
+    /// A moment on the clock that counts from boot, as the wall clock has it now.
+    pub(super) fn wall(&self, since_boot: Duration) -> Timestamp {
+        self.booted.checked_add(since_boot).unwrap_or(Timestamp::MAX)
+    }
+
+    /// What was started since then, of each process the last, forks aside.
+    pub(super) fn newest_images(&self, since: Duration) -> Vec<&Executed> {
+        let mut newest: BTreeMap<(u32, u64), &Executed> = BTreeMap::new();
+        let recent = self.recent.iter().flatten().filter(|note| note.since >= since && !note.is_fork);
+        for note in recent {
+            newest.insert((note.pid, note.started), note);
+        }
+        let mut newest: Vec<&Executed> = newest.into_values().collect();
+        newest.sort_by_key(|note| note.since);
+        newest
+    }
+}
+
+/// The names of the fields of a finding.
+pub fn field_names(fields: &[crate::model::FieldDiff]) -> Vec<String> {
+    fields.iter().map(|field| field.field.clone()).collect()
+}
