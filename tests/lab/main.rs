@@ -31,6 +31,7 @@
 )]
 #![allow(dead_code, reason = "the harness offers more than the tests of the day use")]
 
+mod attribution;
 mod bench;
 mod firewall;
 mod foundation;

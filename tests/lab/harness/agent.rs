@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::exec::complete;
 use super::host::Host;
+use super::inside::Inside;
 use super::lab::{checkout, target};
 use super::tree::{lock, say};
 
@@ -18,13 +19,18 @@ impl Host {
     /// Installs the agent with apt and gives what that said. The package is built first, once a process, so that it
     /// is never an old one.
     pub fn install_agent(&self) -> String {
-        let deb = deb();
-        let folder = deb.parent().expect("the package lies in a folder");
-        let name = deb.file_name().expect("the package has a name").to_string_lossy();
-        self.copy_in(folder, "/srv/agent");
-        let place = format!("/srv/agent/{name}");
-        self.run(&["apt-get", "install", "--yes", "--no-install-recommends", &place]).ok()
+        install(self)
     }
+}
+
+/// Installs the agent on a machine of any sort, as [`Host::install_agent`] does.
+pub fn install(machine: &dyn Inside) -> String {
+    let deb = deb();
+    let folder = deb.parent().expect("the package lies in a folder");
+    let name = deb.file_name().expect("the package has a name").to_string_lossy();
+    machine.copy_in(folder, "/srv/agent");
+    let place = format!("/srv/agent/{name}");
+    machine.run(&["apt-get", "install", "--yes", "--no-install-recommends", &place]).ok()
 }
 
 /// The package as `make deb` left it, alone in its folder.

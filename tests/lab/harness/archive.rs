@@ -15,6 +15,7 @@ use super::debian;
 use super::exec::{quoted, run};
 use super::forge::Forge;
 use super::host::Host;
+use super::inside::Inside;
 use super::lab::Lab;
 use super::ledger::Entry;
 use super::tree::Suite;
@@ -206,6 +207,11 @@ impl Archive {
     /// Puts the archive on a host's own disk and among its sources. The index is not refreshed: that is `apt-get
     /// update`, by whoever the test wants to do it.
     pub fn publish(&self, host: &Host) {
+        self.publish_to(host);
+    }
+
+    /// The same for a machine of any sort.
+    pub fn publish_to(&self, host: &dyn Inside) {
         self.sign();
         let place = format!("/srv/apt/{}", self.name);
         host.run(&["rm", "-rf", "--", &place]).ok();
@@ -226,7 +232,7 @@ impl Archive {
         self.name_source(host, &format!("http://apt.example.org/{}", self.name));
     }
 
-    fn name_source(&self, host: &Host, address: &str) {
+    fn name_source(&self, host: &dyn Inside, address: &str) {
         let key = format!("/etc/apt/keyrings/{}.asc", self.name);
         host.write(&key, &fs::read_to_string(self.path("key.asc")).expect("read the archive's key"));
         let source = format!("deb [signed-by={key}] {address} ./\n");

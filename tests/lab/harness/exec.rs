@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{Read, Write};
 use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -123,6 +124,14 @@ pub fn clean_up(end: impl FnOnce()) {
 /// A word that the shell reads back as itself.
 pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// ssh with this key, to machines whose host keys nobody knows, and nothing of this machine's own settings.
+pub fn ssh(key: &Path, options: &[&str]) -> Vec<String> {
+    let key = key.to_str().expect("a path in UTF-8");
+    let fixed = ["-F", "none", "-i", key, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"];
+    let quiet = ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"];
+    [&["ssh"], &fixed[..], &quiet, options].concat().into_iter().map(ToOwned::to_owned).collect()
 }
 
 fn shown(program: &Command) -> String {

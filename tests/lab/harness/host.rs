@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::exec::{self, LIMIT, Output, quoted, run, wait_until};
+use super::exec::{self, LIMIT, Output, run, ssh, wait_until};
+use super::inside::Inside;
 use super::lab::{FORGE, Lab, kept};
 use super::ledger::{self, Entry};
 use super::network;
@@ -90,7 +91,7 @@ impl Host {
 
     /// Runs a shell script in the host; it stops at the first command that fails.
     pub fn sh(&self, script: &str) -> Output {
-        self.run(&["bash", "-euo", "pipefail", "-c", script])
+        Inside::sh(self, script)
     }
 
     /// Runs a program as a unit of the host's systemd and waits for it: under the container's system call filter
@@ -101,51 +102,36 @@ impl Host {
 
     /// Writes a file as an editor does that writes in place; missing folders are made.
     pub fn write(&self, path: &str, content: &str) {
-        self.run_with(
-            &["sh", "-c", "mkdir -p \"$(dirname \"$1\")\" && cat > \"$1\"", "sh", path],
-            content.as_bytes(),
-        )
-        .ok();
+        Inside::write(self, path, content);
     }
 
     /// What a file holds, which must be text.
     pub fn read(&self, path: &str) -> String {
-        self.run(&["cat", "--", path]).ok()
+        Inside::read(self, path)
     }
 
     /// Whether the name exists, also as a link that leads nowhere.
     pub fn exists(&self, path: &str) -> bool {
-        self.run(&["sh", "-c", "test -e \"$1\" || test -L \"$1\"", "sh", path]).success()
+        Inside::exists(self, path)
     }
 
     /// Copies a folder of this machine with everything in it to a folder of the host.
     pub fn copy_in(&self, from: &Path, to: &str) {
-        let from = from.to_str().expect("a path in UTF-8");
-        let tar = format!("tar --directory {} --owner=0 --group=0 --create . | base64 -w0", quoted(from));
-        let packed = run(&["bash", "-o", "pipefail", "-c", &tar]).ok();
-        let unpack =
-            "mkdir -p \"$1\" && base64 --decode | tar --directory \"$1\" --extract --no-overwrite-dir";
-        self.run_with(&["bash", "-o", "pipefail", "-c", unpack, "sh", to], packed.as_bytes()).ok();
+        Inside::copy_in(self, from, to);
     }
 
     /// Makes an account for a person, who may log in over ssh and become root by sudo without a password.
     pub fn add_person(&self, name: &str) {
-        let key = fs::read_to_string(self.lab.people_key().with_extension("pub")).expect("read a public key");
-        self.run(&["useradd", "--create-home", "--shell", "/bin/bash", name]).ok();
-        self.write(&format!("/etc/sudoers.d/{name}"), &format!("{name} ALL=(ALL) NOPASSWD: ALL\n"));
-        let folder = format!("/home/{name}/.ssh");
-        self.run(&["install", "--directory", "--owner", name, "--group", name, "--mode=700", &folder]).ok();
-        self.write(&format!("{folder}/authorized_keys"), &key);
+        Inside::add_person(self, name);
     }
 
     /// Logs in over ssh as a person made by [`Host::add_person`] and runs a shell script: a real session, with a
     /// login uid and a scope of its own.
     pub fn login(&self, name: &str, script: &str) -> Output {
-        let key = self.lab.people_key();
-        let (key, target) = (key.to_str().expect("a path in UTF-8"), format!("{name}@{}", self.ipv4()));
-        let options = ["-F", "none", "-i", key, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"];
-        let quiet = ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"];
-        self.lab.outside(&[&["ssh"], &options[..], &quiet, &[&target, script]].concat())
+        let (key, target) = (self.lab.people_key(), format!("{name}@{}", self.ipv4()));
+        let ssh = ssh(&key, &[]);
+        let ssh: Vec<&str> = ssh.iter().map(String::as_str).collect();
+        self.lab.outside(&[&ssh[..], &[&target, script]].concat())
     }
 
     /// Waits until the condition holds; past the deadline the test fails with `what` and the host's last words.
@@ -418,6 +404,24 @@ impl Host {
             run(&["journalctl", "--directory", &folder, "--lines=100", "--no-pager", "--no-hostname"])
         };
         eprintln!("==== {}: journal\n{}{}", self.name, journal.stdout, journal.stderr);
+    }
+}
+
+impl Inside for Host {
+    fn name(&self) -> &str {
+        Host::name(self)
+    }
+
+    fn lab(&self) -> &Lab {
+        Host::lab(self)
+    }
+
+    fn run_with(&self, command: &[&str], stdin: &[u8]) -> Output {
+        Host::run_with(self, command, stdin)
+    }
+
+    fn login(&self, person: &str, script: &str) -> Output {
+        Host::login(self, person, script)
     }
 }
 

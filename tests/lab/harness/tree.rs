@@ -170,12 +170,17 @@ fn build_server(suite: Suite, tree: &Path) {
 }
 
 fn build_forge(server: &Path, tree: &Path) {
+    grow(server, tree, Suite::Bookworm, MAKE_FORGE, FORGE);
+}
+
+/// Makes a tree of a server's by a script, which finds `PACKAGES` to install.
+pub fn grow(server: &Path, tree: &Path, suite: Suite, script: &str, packages: &str) {
     let tree_text = tree.to_str().expect("a path in UTF-8");
     run(&["cp", "--archive", "--reflink=auto", server.to_str().expect("a path in UTF-8"), tree_text]).ok();
-    let source = format!("deb {} {} main\n", mirror(), Suite::Bookworm.name());
-    fs::write(tree.join("etc/apt/sources.list"), source).expect("write the forge's sources");
+    let source = format!("deb {} {} main\n", mirror(), suite.name());
+    fs::write(tree.join("etc/apt/sources.list"), source).expect("write the sources of a tree");
     fs::copy("/etc/resolv.conf", tree.join("etc/resolv.conf")).expect("copy resolv.conf");
-    inside(tree_text, MAKE_FORGE, &[("PACKAGES", FORGE)]);
+    inside(tree_text, script, &[("PACKAGES", packages)]);
     inside(tree_text, TIDY, &[]);
 }
 
