@@ -21,11 +21,15 @@ LAB ?=
 
 .PHONY: help
 help: ## list these commands
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-9s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-11s %s\n", $$1, $$2 }'
 
 .PHONY: setup
 setup: ## install the Debian packages that building and testing need (as root)
 	@tests/lab/setup
+
+.PHONY: setup-vm
+setup-vm: ## the same, and what virtual machines need (as root)
+	@tests/lab/setup vm
 
 .PHONY: demo
 demo: setup ## two throwaway Debian hosts converge, are tampered with, put right, follow a commit, are compared
@@ -86,3 +90,13 @@ bench: setup ## what a pass, an undone change and the idle daemon cost, with flo
 	cargo build --locked --release --bench passes
 	BENCH_PROGRAM=$$(ls -t $(TARGET)/release/deps/passes-* | grep -v '\.d$$' | head -n 1) \
 		cargo test --locked --test lab -- --ignored --exact bench::figures --nocapture
+
+# In a container first, whose score is information; the score of the virtual machine is the last line, and counts.
+.PHONY: attribution
+attribution: setup-vm ## who made a change: many ways of making one, scored on a virtual machine (as root; some 15 minutes)
+	@echo '==> attribution'
+	@rm -f $(TARGET)/attribution.score
+	cargo test --locked --test lab -- --ignored --exact attribution::in_a_container --nocapture
+	@status=0; \
+	cargo test --locked --test lab -- --ignored --exact attribution::on_a_virtual_machine --nocapture || status=$$?; \
+	cat $(TARGET)/attribution.score || status=1; exit $$status
