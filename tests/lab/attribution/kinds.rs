@@ -49,7 +49,7 @@ pub const UNITS: [&str; 7] =
     ["held-stop", "held-disable", "held-mask", "held-bus", "held-kill", "held-unit", "held-stopped"];
 
 fn by_sudo(name: &'static str, resource: &str, script: &str) -> Way {
-    Way::resource(name, resource, script).as_user("root")
+    Way::resource(name, resource, script).runs_as("root")
 }
 
 fn packages() -> Vec<Way> {

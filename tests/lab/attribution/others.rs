@@ -8,7 +8,7 @@ pub fn ways() -> Vec<Way> {
 
 /// Somebody else than who logged in.
 fn elevated() -> Vec<Way> {
-    let root = |name, script: &str| Way::file(name, script).as_user("root").owned_by("root");
+    let root = |name, script: &str| Way::file(name, script).runs_as("root").owned_by("root");
     vec![
         root("tee by sudo", "echo changed | sudo tee $F > /dev/null").by("/usr/bin/tee"),
         root("chown by sudo", "sudo chown ben $F").by("/usr/bin/chown"),
@@ -18,10 +18,10 @@ fn elevated() -> Vec<Way> {
         root("mv of the folder", "sudo mv $D $D.away").by("/usr/bin/mv").after("rm -rf $D.away"),
         root("su to root", "echo secret | su -c \"/usr/bin/sed -i s/held/changed/ $F\" root").by("/usr/bin/sed"),
         Way::file("su to ben", "echo secret | su -c \"/usr/bin/cp /srv/ways/changed $F\" ben")
-            .as_user("ben")
+            .runs_as("ben")
             .owned_by("ben")
             .by("/usr/bin/cp"),
-        Way::file("sudo -u ben", "sudo -u ben sed -i s/held/changed/ $F").as_user("ben").owned_by("ben").by("/usr/bin/sed"),
+        Way::file("sudo -u ben", "sudo -u ben sed -i s/held/changed/ $F").runs_as("ben").owned_by("ben").by("/usr/bin/sed"),
         root("through a bind mount", "sudo unshare -m sh -c \"mount --bind $D /mnt; echo changed > /mnt/file\"")
             .by("/usr/bin/dash"),
     ]
@@ -79,7 +79,7 @@ fn jobs() -> Vec<Way> {
 fn containers() -> Vec<Way> {
     let nspawn = "systemd-nspawn --quiet --register=no --keep-unit --directory=/srv/box --bind=$D:/mnt";
     let boxed = |name, script: &str| {
-        Way::file(name, script).as_user("root").owned_by("root").by("/bin/busybox").machine_only()
+        Way::file(name, script).runs_as("root").owned_by("root").by("/bin/busybox").machine_only()
     };
     vec![
         boxed("container of a unit", &format!("systemd-run --quiet --collect -p Delegate=yes {nspawn} /bin/busybox sh -c 'echo changed > /mnt/file'"))
@@ -104,7 +104,7 @@ fn crowds() -> Vec<Way> {
         Way::file(name, script)
             .owned_by("root")
             .in_folder_of("ben")
-            .as_user("root")
+            .runs_as("root")
             .after("systemctl stop busy; rm -f $D/other")
     };
     vec![

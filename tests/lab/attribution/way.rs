@@ -91,7 +91,7 @@ impl Way {
     }
 
     /// The user it runs as, where that is not who logged in.
-    pub fn as_user(mut self, user: &'static str) -> Self {
+    pub fn runs_as(mut self, user: &'static str) -> Self {
         self.truth.user = user;
         self
     }
