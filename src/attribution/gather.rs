@@ -11,7 +11,11 @@ use jiff::tz::TimeZone;
 use super::{Gathered, Processes, Question, SessionNote, Testimony, packages, services};
 use crate::host::exec_cache::{self, ExecCache, Executed};
 use crate::host::{Host, apt_history, journal, process, sessions};
-use crate::model::{Attribution, Caught, KindName, ProcessFacts, ResourceId, Subject, Witness};
+use crate::model::{
+    Attribution, Caught, KindName, ProcessFacts, ResourceId, ResourceStatus, Subject, Witness,
+};
+use crate::reconcile::report::Seen;
+use crate::reconcile::{PassReport, Scope};
 
 /// Witnesses that are held. A package manager's run is some dozens; a storm has more, and is told as what it is.
 const TESTIMONIES: usize = 512;
@@ -19,6 +23,10 @@ const TESTIMONIES: usize = 512;
 const REMEMBERED: usize = 4096;
 /// Ancestors that are followed.
 const GENERATIONS: usize = 16;
+/// How long witnesses are held for what stays wrong, and how long in any case: a package manager's run may be seen long
+/// before dpkg lets anybody look.
+const LONGEST: Duration = Duration::from_secs(3600);
+const SHORTEST: Duration = Duration::from_secs(600);
 const APT_HISTORY: &str = "/var/log/apt/history.log";
 
 /// The door at which evidence is handed in and questions are asked.
@@ -33,6 +41,10 @@ pub struct Inquiry {
     good: BTreeMap<ResourceId, Duration>,
     /// Those that differ, and when they were last seen as declared.
     wrong: BTreeMap<ResourceId, Duration>,
+    /// What was answered for those that are wrong still, and for which fields.
+    answers: BTreeMap<ResourceId, (Vec<String>, Attribution)>,
+    /// When events were lost last.
+    missed: Option<Duration>,
 }
 
 impl Inquiry {
@@ -46,6 +58,8 @@ impl Inquiry {
             looked: BTreeMap::new(),
             good: BTreeMap::new(),
             wrong: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            missed: None,
         }
     }
 
@@ -76,41 +90,103 @@ impl Inquiry {
         self.testimonies.drain(..surplus);
     }
 
-    /// Answers for drifts of the pass that has just ended: what differs, by the names of its fields.
-    pub fn answer(&mut self, host: &Host, drifts: &[(ResourceId, Vec<String>)]) -> Vec<Attribution> {
-        let questions: Vec<Question> = drifts
-            .iter()
-            .map(|(resource, fields)| Question {
-                resource: resource.clone(),
-                fields: fields.clone(),
-                good: self.good_of(resource),
-            })
-            .collect();
-        if questions.is_empty() {
-            return Vec::new();
+    /// Events were lost until now: whoever is known may not be all there were.
+    pub fn missed(&mut self, now: Duration) {
+        self.missed = Some(now);
+    }
+
+    /// Answers for drifts of the pass that has just ended, in their order.
+    pub fn answer(&mut self, host: &Host, drifts: &[&mut Seen]) -> Vec<Attribution> {
+        let questions: Vec<Question> = drifts.iter().map(|seen| self.question(seen)).collect();
+        let is_new = |one: &&Question| self.answered(one).is_none();
+        let new: Vec<Question> = questions.iter().filter(is_new).cloned().collect();
+        let mut found = Vec::new();
+        if !new.is_empty() {
+            let mut gathered = self.gather(host, &new);
+            let first: Vec<Attribution> = new.iter().map(|one| super::attribute(one, &gathered)).collect();
+            introduce(&first, host, &mut gathered);
+            found = new.iter().map(|one| super::attribute(one, &gathered)).collect();
         }
-        let mut gathered = self.gather(host, &questions);
-        let first: Vec<Attribution> = questions.iter().map(|one| super::attribute(one, &gathered)).collect();
-        introduce(&first, host, &mut gathered);
-        questions.iter().map(|one| super::attribute(one, &gathered)).collect()
+        let mut fresh = new.into_iter().zip(found);
+        let mut answers = Vec::with_capacity(questions.len());
+        for question in questions {
+            if let Some(known) = self.answered(&question) {
+                answers.push(known.clone());
+            } else if let Some((question, attribution)) = fresh.next() {
+                self.keep_answer(question, &attribution);
+                answers.push(attribution);
+            }
+        }
+        answers
     }
 
-    /// Everything of a kind was looked at in a pass that began then.
-    pub fn looked_at_kind(&mut self, kind: KindName, began: Duration) {
-        self.looked.insert(kind, began);
+    /// Takes in what a pass over this scope, begun then, found: what it found right was right then.
+    pub fn saw(&mut self, scope: &Scope, report: &PassReport, began: Duration) {
+        let unread = report.unknown.iter().map(|(kind, key, _)| ResourceId::new(*kind, key.clone()));
+        let unread: Vec<ResourceId> = unread.collect();
+        unread.iter().for_each(|resource| self.is_wrong(resource));
+        for seen in &report.findings {
+            match seen.status {
+                ResourceStatus::Corrected | ResourceStatus::Synced => {
+                    self.wrong.remove(&seen.resource);
+                    self.is_good(seen.resource.clone(), began);
+                }
+                ResourceStatus::Drifted
+                | ResourceStatus::Behind
+                | ResourceStatus::Failed
+                | ResourceStatus::NotConverging
+                | ResourceStatus::Waiting
+                | ResourceStatus::Suspended
+                | ResourceStatus::Contested
+                | ResourceStatus::Unknown => self.is_wrong(&seen.resource),
+            }
+        }
+        let found: BTreeSet<&ResourceId> = report.findings.iter().map(|seen| &seen.resource).collect();
+        let blind = |kind: KindName| report.blind.iter().any(|(one, _)| *one == kind);
+        for kind in KindName::ALL.into_iter().filter(|kind| !blind(*kind)) {
+            match scope.of_kind(kind) {
+                None => {}
+                Some(None) => {
+                    // What is right again by itself is no longer wrong.
+                    self.wrong
+                        .retain(|one, _| one.kind != kind || found.contains(one) || unread.contains(one));
+                    self.looked.insert(kind, began);
+                }
+                Some(Some(keys)) => {
+                    let ids = keys.iter().map(|key| ResourceId::new(kind, key.clone()));
+                    for id in ids.filter(|id| !found.contains(id) && !unread.contains(id)) {
+                        self.wrong.remove(&id);
+                        self.is_good(id, began);
+                    }
+                }
+            }
+        }
+        self.answers.retain(|resource, _| self.wrong.contains_key(resource));
+        self.rest(began);
     }
 
-    /// These were as declared, or are again, in a pass that began then.
-    pub fn is_good(&mut self, resource: ResourceId, began: Duration) {
-        self.wrong.remove(&resource);
+    /// What this scope names is as it was left.
+    pub fn is_untouched(&mut self, scope: &Scope, now: Duration) {
+        for kind in KindName::ALL {
+            match scope.of_kind(kind) {
+                None => {}
+                Some(None) => drop(self.looked.insert(kind, now)),
+                Some(Some(keys)) => {
+                    keys.iter().for_each(|key| self.is_good(ResourceId::new(kind, key.clone()), now));
+                }
+            }
+        }
+        self.rest(now);
+    }
+
+    fn is_good(&mut self, resource: ResourceId, then: Duration) {
         if self.good.len() >= REMEMBERED {
             self.good.clear();
         }
-        self.good.insert(resource, began);
+        self.good.insert(resource, then);
     }
 
-    /// This one differs still.
-    pub fn is_wrong(&mut self, resource: &ResourceId) {
+    fn is_wrong(&mut self, resource: &ResourceId) {
         let good = self.good_of(resource);
         if self.wrong.len() < REMEMBERED {
             self.wrong.entry(resource.clone()).or_insert(good);
@@ -118,14 +194,33 @@ impl Inquiry {
     }
 
     /// Lets go of what no question can still be about.
-    pub fn rest(&mut self, now: Duration) {
-        const LONGEST: Duration = Duration::from_secs(3600);
+    fn rest(&mut self, now: Duration) {
         let oldest_wrong = self.wrong.values().min().copied().unwrap_or(now);
-        let keep_from =
-            oldest_wrong.max(now.saturating_sub(LONGEST)).min(now.saturating_sub(Duration::from_secs(60)));
+        let keep_from = oldest_wrong.max(now.saturating_sub(LONGEST)).min(now.saturating_sub(SHORTEST));
         self.testimonies.retain(|one| one.witness.since_boot >= keep_from);
         let pids: BTreeSet<u32> = self.testimonies.iter().filter_map(|one| one.witness.pid).collect();
         self.images.retain(|pid, _| pids.contains(pid));
+    }
+
+    fn question(&self, seen: &Seen) -> Question {
+        Question {
+            resource: seen.resource.clone(),
+            fields: seen.fields.iter().map(|field| field.field.clone()).collect(),
+            good: self.good_of(&seen.resource),
+        }
+    }
+
+    /// What costs a program or a log to find out is asked once for as long as the same stays wrong.
+    fn answered(&self, question: &Question) -> Option<&Attribution> {
+        let (fields, attribution) = self.answers.get(&question.resource)?;
+        (*fields == question.fields).then_some(attribution)
+    }
+
+    fn keep_answer(&mut self, question: Question, attribution: &Attribution) {
+        let is_dear = matches!(question.resource.kind, KindName::Package | KindName::Service);
+        if is_dear && self.answers.len() < REMEMBERED {
+            self.answers.insert(question.resource, (question.fields, attribution.clone()));
+        }
     }
 
     fn good_of(&self, resource: &ResourceId) -> Duration {
@@ -139,6 +234,7 @@ impl Inquiry {
         let asks = |kind: KindName| about(kind).next().is_some();
         let mut gathered = Gathered {
             own: self.own,
+            missed: self.missed,
             booted: booted(host),
             testimonies: self.testimonies.clone(),
             processes: Processes { images: self.images.clone(), ..Processes::default() },
@@ -270,9 +366,4 @@ impl Gathered {
         newest.sort_by_key(|note| note.since);
         newest
     }
-}
-
-/// The names of the fields of a finding.
-pub fn field_names(fields: &[crate::model::FieldDiff]) -> Vec<String> {
-    fields.iter().map(|field| field.field.clone()).collect()
 }

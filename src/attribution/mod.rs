@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use crate::host::apt_history::AptRun;
 use crate::host::exec_cache::Executed;
 use crate::host::journal::UnitNote;
-use crate::model::{Attribution, KindName, ProcessFacts, ResourceId, Witness};
+use crate::model::{Attribution, Evidence, KindName, ProcessFacts, ResourceId, Witness};
 
 /// One drift whose maker is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub struct Gathered {
     pub own: u32,
     /// When the host was booted, by the wall clock as it is now.
     pub booted: Timestamp,
+    /// When events were lost last, on the clock that counts from boot.
+    pub missed: Option<Duration>,
     /// What the events told.
     pub testimonies: Vec<Testimony>,
     /// What is known of the processes they name and of the ancestors of those.
@@ -101,10 +103,19 @@ pub struct SessionNote {
 
 /// Who made a drift, as far as what was gathered carries.
 pub fn attribute(question: &Question, gathered: &Gathered) -> Attribution {
-    match question.resource.kind {
+    let attribution = match question.resource.kind {
         KindName::File => files::attribute(question, gathered),
         KindName::Package => packages::attribute(question, gathered),
         KindName::Service => services::attribute(question, gathered),
-        KindName::Firewall => firewall::attribute(gathered),
+        KindName::Firewall => firewall::attribute(question, gathered),
+    };
+    let by_events = [Evidence::Fanotify, Evidence::Netfilter];
+    let rests_on_events = attribution.evidence.first().is_some_and(|first| by_events.contains(first));
+    match gathered.missed {
+        Some(missed) if missed >= question.good && rests_on_events => Attribution::unknown(format!(
+            "events were lost since it was right: {} was seen, and whoever was not may have done it",
+            attribution.actor.and_then(|actor| actor.process).map_or_else(String::new, |one| one.to_string()),
+        )),
+        Some(_) | None => attribution,
     }
 }

@@ -1,5 +1,6 @@
 //! The loop itself: waits for the next thing that happens and hands it to whoever deals with it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,6 +13,7 @@ use super::events::Event;
 use super::run::{Daemon, follow, now, now_plus};
 use super::service::Manager;
 use super::timers::Timers;
+use super::workshop::PassRequest;
 use crate::model::Trigger;
 use crate::reconcile::Scope;
 use crate::trigger::Noticed;
@@ -88,7 +90,9 @@ impl Daemon {
             warn!(overflows = noticed.overflows, "events were lost: one full pass makes up for them");
         }
         if scope != Scope::nothing() {
-            self.want_pass(scope, Trigger::Watch);
+            let triggers = BTreeSet::from([Trigger::Watch]);
+            let has_gaps = noticed.overflows > 0;
+            self.want(PassRequest { scope, triggers, witnesses: noticed.witnesses, has_gaps });
         }
     }
 

@@ -15,6 +15,7 @@ mod journal;
 mod kinds;
 mod listening;
 mod passing;
+mod programs;
 mod run;
 mod service;
 mod setup;

@@ -16,14 +16,17 @@ use crate::reconcile::pass::Stage;
 
 impl Daemon {
     pub(super) fn want_pass(&mut self, scope: Scope, trigger: Trigger) {
-        self.want(PassRequest { scope, triggers: BTreeSet::from([trigger]) });
+        let triggers = BTreeSet::from([trigger]);
+        self.want(PassRequest { scope, triggers, witnesses: Vec::new(), has_gaps: false });
     }
 
-    fn want(&mut self, request: PassRequest) {
+    pub(super) fn want(&mut self, request: PassRequest) {
         match &mut self.pending {
             Some(pending) => {
                 pending.scope.merge(request.scope);
                 pending.triggers.extend(request.triggers);
+                pending.witnesses.extend(request.witnesses);
+                pending.has_gaps |= request.has_gaps;
             }
             None => self.pending = Some(request),
         }
@@ -92,7 +95,12 @@ impl Daemon {
             }
             if report.again {
                 // What waited can go on now: for the same reasons.
-                self.want(PassRequest { scope: Scope::Full, triggers });
+                self.want(PassRequest {
+                    scope: Scope::Full,
+                    triggers,
+                    witnesses: Vec::new(),
+                    has_gaps: false,
+                });
             }
         }
         self.start_pass();

@@ -16,12 +16,14 @@ use super::clients::Sync;
 use super::events::Event;
 use super::follow::Follow;
 use super::listening::Ears;
+use super::programs;
 use super::service::Manager;
 use super::setup::Setup;
 use super::shop::Shop;
 use super::timers::Timers;
 use super::watches::Watches;
 use super::workshop::{OpenError, PassRequest, View, Workshop};
+use crate::attribution::gather::Inquiry;
 use crate::control::{self, Access, Agent, Asked};
 use crate::guard::firewall::Window;
 use crate::host::Host;
@@ -30,7 +32,7 @@ use crate::host::files::Root;
 use crate::model::{CommitId, Trigger};
 use crate::reconcile::{Engine, Scope};
 use crate::record::{Fact, RecordError};
-use crate::status::{AgentInfo, Snapshot};
+use crate::status::{AgentInfo, Snapshot, WatchHealth};
 use crate::trigger::Inbox;
 use crate::trigger::schedule::Spread;
 
@@ -110,6 +112,8 @@ pub(super) struct Daemon {
     pub(super) sender: UnboundedSender<Event>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) watches: Watches,
+    /// How programs that have ended are known.
+    pub(super) programs: WatchHealth,
     pub(super) follow: Option<Follow>,
     /// When the last fetch began, on the clock that counts from boot.
     pub(super) fetch_begun: Option<Duration>,
@@ -152,6 +156,8 @@ impl Daemon {
         let system = |what| move |source| DaemonError::System { what, source };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (sender, events) = mpsc::unbounded_channel();
+        let (cache, programs) = programs::open(clock.now());
+        workshop.inquiry = Inquiry::new(cache);
         let desired = workshop.resume().map_err(DaemonError::Resume)?;
         let accepted = workshop.record.fact::<CommitId>(Fact::LastAccepted).or_else(|| {
             let revision = desired.as_ref().and_then(|desired| desired.revision.as_ref());
@@ -195,6 +201,7 @@ impl Daemon {
             sender,
             inbox,
             watches: armed,
+            programs,
             timers,
             manager: Manager::default(),
             view,

@@ -60,7 +60,7 @@ impl Daemon {
             view: &self.view,
             source,
             rejected: follow.and_then(|follow| follow.rejected.clone()),
-            watches: self.watches.health(),
+            watches: self.watches.health().into_iter().chain([self.programs.clone()]).collect(),
             last_pass: self.last_pass.clone(),
             next_full_pass: self.timers.full_pass.map(|due| self.wall_time(due)),
             reconciling: self.passing,

@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::bounds::Bounds;
+use crate::attribution::gather::Inquiry;
 use crate::guard::{self, firewall::Awaiting};
 use crate::host::files::{Attributes, Root};
 use crate::host::{Host, memory};
 use crate::keep::{Contents, Keep, Limits};
 use crate::kind::Desired;
 use crate::model::{
-    Attribution, Digest, DriftMode, Health, KindName, ResourceId, ResourceStatus, Sync, Trigger, Verdict,
+    Digest, DriftMode, Health, KindName, ResourceId, ResourceStatus, Sync, Trigger, Verdict, Witness,
 };
 use crate::reconcile::gate::Patience;
 use crate::reconcile::pass::{Removals, Stage};
@@ -65,7 +66,7 @@ pub struct Workshop {
     pub progress: Box<dyn Fn(Stage) + Send>,
     /// Tells who made a resource differ, asked once a pass for each drift that the host's own moving made. The
     /// corrections are made by then.
-    pub witness: Box<dyn FnMut(&Seen) -> Option<Attribution> + Send>,
+    pub inquiry: Inquiry,
     /// Root of the declared fingerprint.
     declared: Digest,
     /// Contents of the desired state before the one in force: an undone revision finds them still there.
@@ -81,6 +82,10 @@ pub struct PassRequest {
     pub scope: Scope,
     /// Why.
     pub triggers: BTreeSet<Trigger>,
+    /// Who was seen making changes.
+    pub witnesses: Vec<Witness>,
+    /// Events were lost: somebody may have been missed.
+    pub has_gaps: bool,
 }
 
 /// A pass that was run.
@@ -174,7 +179,7 @@ impl Workshop {
             notes,
             stopping: Arc::default(),
             progress: Box::new(|_| ()),
-            witness: Box::new(|_| None),
+            inquiry: Inquiry::new(None),
             declared: Digest::of(b""),
             wanted_before: BTreeSet::new(),
             tidied: None,
@@ -236,9 +241,15 @@ impl Workshop {
 
     /// Runs a pass all the way and writes it down. None if what was noticed was the echo of our own work.
     pub fn pass(&mut self, request: PassRequest) -> Option<PassDone> {
-        let PassRequest { scope, triggers } = request;
+        let PassRequest { scope, triggers, witnesses, has_gaps } = request;
+        let began = self.host.clock.since_boot();
+        // Before anything is put right: what a program was is soon forgotten.
+        self.inquiry.hear(&self.host, witnesses);
+        if has_gaps {
+            self.inquiry.missed(began);
+        }
         let only_noticed = triggers.iter().all(|trigger| *trigger == Trigger::Watch);
-        let scope = if only_noticed { self.engine.without_echoes(&self.host, scope)? } else { scope };
+        let scope = if only_noticed { self.without_echoes(scope, began)? } else { scope };
         let started = self.host.clock.now();
         let commit = self.engine.desired().revision.as_ref().map(|revision| revision.commit.clone());
         let approved = commit.as_ref().is_some_and(|commit| self.record.approval(commit.as_str()).is_some());
@@ -252,6 +263,7 @@ impl Workshop {
             Order { scope: scope.clone(), purpose: Purpose::Apply, mode: self.mode, patience, removals };
         let mut report = self.run(&order);
         self.attribute(&mut report);
+        self.inquiry.saw(&scope, &report, began);
         let counts = counts(&report);
         let result = result_of(&report);
         let finished = number.and_then(|number| self.record.finish_pass(counts, result).map(|_| number));
@@ -307,12 +319,14 @@ impl Workshop {
 
     /// Asks who made what differ, and writes it down.
     fn attribute(&mut self, report: &mut PassReport) {
+        let mut drifted: Vec<&mut Seen> =
+            report.findings.iter_mut().filter(|seen| seen.verdict == Verdict::Drifted).collect();
+        let found = self.inquiry.answer(&self.host, &drifted);
         let mut known = Vec::new();
-        for seen in report.findings.iter_mut().filter(|seen| seen.verdict == Verdict::Drifted) {
-            seen.attribution = (self.witness)(seen);
-            let Some(attribution) = &seen.attribution else { continue };
-            self.engine.changed_by(&seen.resource, attribution);
+        for (seen, attribution) in drifted.iter_mut().zip(found) {
+            self.engine.changed_by(&seen.resource, &attribution);
             known.extend(seen.drift.map(|number| (record::DriftId(number), attribution.clone())));
+            seen.attribution = Some(attribution);
         }
         if let Err(error) = self.record.attribute(&known) {
             report.record_fault.get_or_insert_with(|| error.to_string());
@@ -336,6 +350,15 @@ impl Workshop {
         if let Err(error) = self.record.tidy(&self.bounds.history) {
             warn!("the record could not be tidied: {error}");
         }
+    }
+
+    /// What of a scope is more than the echo of our own work. What is left out is as it was left.
+    fn without_echoes(&mut self, scope: Scope, began: Duration) -> Option<Scope> {
+        let left = self.engine.without_echoes(&self.host, scope.clone());
+        if left.is_none() {
+            self.inquiry.is_untouched(&scope, began);
+        }
+        left
     }
 
     fn run(&mut self, order: &Order) -> PassReport {

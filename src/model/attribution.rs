@@ -51,6 +51,22 @@ pub enum Evidence {
     Proc,
 }
 
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Evidence::Fanotify => "fanotify",
+            Evidence::Netfilter => "nftables",
+            Evidence::AptHistory => "apt's history",
+            Evidence::DpkgLog => "dpkg's log",
+            Evidence::Bus => "D-Bus",
+            Evidence::Journal => "the journal",
+            Evidence::ExecCache => "the kernel's notes of programs",
+            Evidence::ExecConnector => "the process connector",
+            Evidence::Proc => "/proc",
+        })
+    }
+}
+
 /// A process as it was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -156,6 +172,8 @@ impl fmt::Display for Actor {
             (Some(user), _) | (None, Some(user)) => words.push(format!("by {user}")),
             (None, None) => {}
         }
+        let sudo = self.session.as_ref().and_then(|session| session.sudo.as_ref());
+        words.extend(sudo.map(|command| format!("through `sudo {command}`")));
         words.extend(self.unit.as_ref().map(|unit| format!("in {unit}")));
         words.extend(self.container.as_ref().map(|name| format!("in container {name}")));
         let from = self.session.as_ref().and_then(|session| session.ssh_from.as_ref());

@@ -9,7 +9,7 @@ use super::style::Tone;
 use super::table::{Table, cell};
 use super::times::took;
 use crate::control::wire::HistoryReply;
-use crate::model::Verdict;
+use crate::model::{Attribution, Verdict};
 use crate::record::{Attempt, DriftRecord, PassRecord, PassResult, PassScope, Settlement, Verification};
 
 /// A list of drifts.
@@ -89,13 +89,38 @@ pub fn story(drift: &DriftRecord, look: &Look) -> String {
         }
     }
     if let Some(attribution) = &drift.attribution {
-        line("Who", &escape::line(&attribution.reason));
+        who(attribution, &mut line);
     }
     match drift.resolved {
         Some(when) => line("Over", &look.exact(when)),
         None => line("Over", "not yet"),
     }
     text
+}
+
+/// Who made the change, what that rests on, and by what way they came.
+fn who(attribution: &Attribution, line: &mut impl FnMut(&str, &str)) {
+    line("Who", &escape::line(&attribution.to_string()));
+    let evidence: Vec<String> = attribution.evidence.iter().map(ToString::to_string).collect();
+    if attribution.actor.is_some() {
+        line("Evidence", &escape::line(&format!("{}: {}", evidence.join(", "), attribution.reason)));
+    }
+    let Some(actor) = &attribution.actor else { return };
+    if let Some(process) = &actor.process {
+        line("Command", &escape::line(&process.command.join(" ")));
+    }
+    let session = actor.session.as_ref();
+    let terminal = session.and_then(|session| session.terminal.as_ref()).map(|name| format!("on {name}"));
+    let id = session.and_then(|session| session.id).map(|id| format!("session {id}"));
+    let login: Vec<String> = id.into_iter().chain(terminal).collect();
+    if !login.is_empty() {
+        line("Login", &escape::line(&login.join(", ")));
+    }
+    for up in &actor.ancestors {
+        let command =
+            if up.command.is_empty() { String::new() } else { format!(": {}", up.command.join(" ")) };
+        line("Under", &escape::line(&format!("{up}{command}")));
+    }
 }
 
 /// What checking the chain found.

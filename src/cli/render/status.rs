@@ -119,6 +119,7 @@ fn what_of(line: &ResourceLine) -> String {
     let everywhere = Held::Warn.to_string();
     let message = line.message.as_deref().filter(|message| *message != everywhere);
     parts.extend(message.map(|message| escape::line(message).into_owned()));
+    parts.extend(line.attribution.as_ref().map(|who| escape::line(&who.to_string()).into_owned()));
     parts.extend(line.declared.as_ref().map(|place| format!("[{}]", escape::line(&place.to_string()))));
     parts.retain(|part| !part.is_empty());
     parts.join("; ").replace("; [", " [")
