@@ -67,6 +67,26 @@ pub fn changed_at(path: &Path) -> Option<Timestamp> {
     Timestamp::new(stat.stx_ctime.tv_sec, i32::try_from(stat.stx_ctime.tv_nsec).ok()?).ok()
 }
 
+/// Which numbers processes have for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// Those that the kernel itself uses.
+    Kernel,
+    /// Those of a namespace of our own, as in most containers.
+    Own,
+}
+
+impl Numbers {
+    /// Ours.
+    pub fn ours() -> Self {
+        // PROC_PID_INIT_INO of linux/proc_ns.h: fixed, so that it can be told.
+        match std::fs::read_link("/proc/self/ns/pid") {
+            Ok(name) if name == Path::new("pid:[4026531836]") => Numbers::Kernel,
+            Ok(_) | Err(_) => Numbers::Own,
+        }
+    }
+}
+
 /// Parent, its parent and so on. Each link is proved: a child that still has the same parent after that was read shows
 /// that the parent was there all the while.
 fn ancestors(of: &ProcessFacts) -> Vec<ProcessFacts> {

@@ -12,7 +12,7 @@ use crate::kind::LookAt;
 use crate::model::{Caught, Subject, Witness};
 use crate::reconcile::Scope;
 
-/// Witnesses that are held between two looks. A storm has more; whom it drives out is said to be unknown.
+/// Witnesses that are held between two looks. A storm has more: the oldest go, and whoever they were is unknown.
 const WITNESSES: usize = 256;
 /// A process number is not handed on within this time: numbers are given in order, and there are millions.
 const SOON: Duration = Duration::from_millis(500);
@@ -51,8 +51,12 @@ impl Inbox {
     /// Someone was seen. To be said before the change itself, so that whoever takes that finds the witness.
     pub fn testify(&self, mut witness: Witness) {
         let mut witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full = witnesses.len() >= WITNESSES;
         let who = (witness.subject.clone(), witness.pid);
+        if witnesses.len() >= WITNESSES && !witnesses.contains_key(&who) {
+            let oldest =
+                witnesses.iter().min_by_key(|(_, known)| known.since_boot).map(|(who, _)| who.clone());
+            oldest.iter().for_each(|oldest| drop(witnesses.remove(oldest)));
+        }
         match witnesses.entry(who) {
             Entry::Occupied(mut known) => {
                 let before = known.get();
@@ -64,8 +68,7 @@ impl Inbox {
                 }
                 known.insert(witness);
             }
-            Entry::Vacant(free) if !is_full => drop(free.insert(witness)),
-            Entry::Vacant(_) => {}
+            Entry::Vacant(free) => drop(free.insert(witness)),
         }
     }
 
@@ -157,10 +160,13 @@ mod tests {
 
         inbox.testify(witness("/a", 7, 0, alive.clone(), named));
         inbox.testify(witness("/a", 7, 10, Caught::Gone(None), wrote));
-        (0..1000).for_each(|n| inbox.testify(witness("/b", n, 20, Caught::Skipped, wrote)));
+        (0..200).for_each(|n| inbox.testify(witness("/b", n, 20, Caught::Skipped, wrote)));
         inbox.look_at(std::iter::empty());
-        let seen = inbox.take().await.witnesses;
-        assert_eq!((seen.len(), &seen[0].caught), (WITNESSES, &alive));
+        assert_eq!(inbox.take().await.witnesses[0].caught, alive);
+        (0..1000).for_each(|n| inbox.testify(witness("/b", n, u64::from(n), Caught::Skipped, wrote)));
+        inbox.look_at(std::iter::empty());
+        let left: Vec<_> = inbox.take().await.witnesses.iter().map(|one| one.pid).collect();
+        assert_eq!(left, (744..1000).map(Some).collect::<Vec<_>>(), "the newest");
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //! well; the kind knows their generation and lets nothing follow from them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
@@ -9,10 +10,17 @@ use tokio::task::JoinHandle;
 use super::gauge::Gauge;
 use super::inbox::Inbox;
 use crate::host::clock::Clock;
-use crate::host::netfilter::{Heard, Monitor, Waiting};
+use crate::host::netfilter::{Announced, Heard, Monitor, Waiting};
+use crate::host::process::{self, Numbers};
 use crate::kind::LookAt;
-use crate::model::KindName;
+use crate::model::{Caught, Deeds, Evidence, KindName, Subject, Witness};
 use crate::status::WatchHealth;
+
+/// Of a burst of generations so many makers are looked at, the newest first.
+const WITNESSES: usize = 16;
+/// A process that is at least so old when the news is read was there when it was made, and is no later bearer of the
+/// same number.
+const OLDER: Duration = Duration::from_secs(5);
 
 /// Watches the packet filter of this network namespace while it is armed.
 pub struct FirewallWatch {
@@ -40,7 +48,7 @@ impl FirewallWatch {
                 let (gauge, inbox) = (Arc::clone(&self.gauge), Arc::clone(&self.inbox));
                 let clock = Arc::clone(&self.clock);
                 self.task = Some(tokio::spawn(async move {
-                    let error = listen(&monitor, &gauge, &inbox).await;
+                    let error = listen(&monitor, &gauge, &inbox, &*clock).await;
                     gauge
                         .blind(clock.now(), &format!("the kernel tells nothing more of its rules ({error})"));
                 }));
@@ -75,12 +83,17 @@ impl Drop for FirewallWatch {
 }
 
 /// Listens until the socket fails.
-async fn listen(monitor: &Waiting, gauge: &Gauge, inbox: &Inbox) -> std::io::Error {
+async fn listen(monitor: &Waiting, gauge: &Gauge, inbox: &Inbox, clock: &dyn Clock) -> std::io::Error {
     let firewall = LookAt::Kind(KindName::Firewall);
+    let numbers = Numbers::ours();
     loop {
         match monitor.hear().await {
             Ok(Heard::Generations(generations)) if generations.is_empty() => continue,
-            Ok(Heard::Generations(generations)) => generations.iter().for_each(|_| gauge.event()),
+            Ok(Heard::Generations(generations)) => {
+                generations.iter().for_each(|_| gauge.event());
+                let newest = generations.iter().rev().take(WITNESSES);
+                newest.for_each(|announced| inbox.testify(witness(announced, numbers, clock)));
+            }
             // Which generations were lost does not matter: the kind asks for the last one.
             Ok(Heard::Missed) => gauge.overflow(),
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {}
@@ -90,10 +103,33 @@ async fn listen(monitor: &Waiting, gauge: &Gauge, inbox: &Inbox) -> std::io::Err
     }
 }
 
+/// Who made a generation. The kernel numbers processes as its first namespace does; inside of a container the port
+/// of the writer's socket is as good as nft's own number, and proves nothing: the name must agree.
+fn witness(announced: &Announced, numbers: Numbers, clock: &dyn Clock) -> Witness {
+    let pid = match numbers {
+        Numbers::Kernel => announced.process,
+        Numbers::Own => Some(announced.port),
+    };
+    let pid = pid.filter(|pid| *pid != 0);
+    let since_boot = clock.since_boot();
+    let name = announced.name.as_deref().unwrap_or_default();
+    let found = pid.and_then(|pid| process::look_since(pid, since_boot.saturating_sub(OLDER), name));
+    Witness {
+        subject: Subject::Rules { generation: announced.generation },
+        at: clock.now(),
+        since_boot,
+        source: Evidence::Netfilter,
+        pid,
+        caught: match found {
+            Some(facts) => Caught::Alive(Box::new(facts)),
+            None => Caught::Gone(announced.name.clone()),
+        },
+        deeds: Deeds { wrote: true, ..Deeds::default() },
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::host::clock::SystemClock;
     use crate::host::program::{Files, Programs, Run, SystemPrograms};
@@ -135,8 +171,12 @@ mod tests {
             watch.arm();
             nft(programs, "list ruleset");
             nft(programs, "add table inet x");
-            assert_eq!(inbox.take().await.scope, firewall());
+            let noticed = inbox.take().await;
+            assert_eq!(noticed.scope, firewall());
             assert_eq!(watch.health().unwrap().events, 1, "nothing was told of the listing");
+            let [witness] = &noticed.witnesses[..] else { panic!("one maker: {noticed:?}") };
+            assert!(matches!(witness.subject, Subject::Rules { .. }) && witness.pid.is_some(), "{witness:?}");
+            assert_eq!(witness.caught, Caught::Gone(Some("nft".to_owned())), "nft ends at once");
             nft(programs, "flush ruleset");
             assert_eq!(inbox.take().await.scope, firewall());
             let health = watch.health().unwrap();

@@ -8,6 +8,8 @@ use super::escape;
 use super::style::Tone;
 use super::table::{Table, cell};
 use super::times::took;
+use jiff::Timestamp;
+
 use crate::model::plan::Held;
 use crate::model::vocabulary::SyncReason;
 use crate::model::{FieldDiff, Health, ResourceStatus, Revision, Sync};
@@ -293,22 +295,26 @@ impl Page<'_> {
     }
 
     fn watches(&mut self, watches: &[WatchHealth]) {
-        let live: Vec<String> = watches
-            .iter()
-            .filter(|watch| watch.live_since.is_some() && watch.blind_since.is_none())
-            .map(|watch| format!("{} ({}, {})", watch.name, watch.method, watch.watches))
-            .collect();
-        if !live.is_empty() {
-            self.line("Watching", &escape::line(&live.join(", ")));
-        }
-        for watch in watches.iter().filter(|watch| watch.live_since.is_none() || watch.blind_since.is_some())
-        {
-            let since = watch.blind_since.map(|since| format!(" since {}", self.look.when(since)));
-            let blind = format!("{} ({}) is blind{}", watch.name, watch.method, since.unwrap_or_default());
-            let blind = self.paint(Tone::Bad, &escape::line(&blind));
-            let message = watch.message.as_deref().unwrap_or("the full pass covers it");
-            self.line("Watching", &blind);
-            self.hanging(message);
+        for watch in watches {
+            let who = format!("{} by {}", watch.name, watch.method);
+            let when = |time: Option<Timestamp>| {
+                time.map(|time| format!(" since {}", self.look.when(time))).unwrap_or_default()
+            };
+            let how = match (watch.live_since, watch.blind_since) {
+                (Some(_), None) => escape::line(&format!("{who}{}", when(watch.live_since))).into_owned(),
+                (_, blind_since) => {
+                    let blind = format!("{who} is blind{}", when(blind_since));
+                    self.paint(Tone::Bad, &escape::line(&blind))
+                }
+            };
+            let mut seen = format!("{} watched, {} events", watch.watches, watch.events);
+            if watch.overflows > 0 {
+                seen.push_str(&format!(", overflowed {}x", watch.overflows));
+            }
+            self.line("Watching", &format!("{how}: {seen}"));
+            if let Some(message) = &watch.message {
+                self.hanging(message);
+            }
         }
     }
 
