@@ -26,6 +26,8 @@ pub struct Engine {
     pub(super) inputs: Inputs,
     pub(super) attempts: Attempts,
     pub(super) reactions: Reactions,
+    /// Given up by the desired state in force, and not written down yet; none when all of that is.
+    unwritten: Option<Vec<ResourceId>>,
 }
 
 impl Engine {
@@ -37,11 +39,13 @@ impl Engine {
             inputs: Inputs::default(),
             attempts: Attempts::default(),
             reactions: Reactions::default(),
+            unwritten: None,
         }
     }
 
     /// Takes up a desired state. What the declaration dropped is given up, except what is to be pruned.
-    /// An empty desired state is the caller's error: it never comes here.
+    /// An empty desired state is the caller's error: it never comes here. It is in force whether or not that can
+    /// be written down now.
     pub fn adopt(&mut self, desired: Arc<Desired>, memory: &mut dyn Memory) -> Result<(), MemoryError> {
         let mut given_up = Vec::new();
         for lane in &mut self.lanes {
@@ -49,14 +53,29 @@ impl Engine {
             let keys = lane.adopt(&desired, memory);
             given_up.extend(keys.into_iter().map(|key| ResourceId::new(kind, key)));
         }
-        if !given_up.is_empty() {
-            memory.forget(&given_up)?;
-        }
-        self.inputs = Inputs::adopt(self.lanes.iter().flat_map(|lane| lane.inputs()), memory)?;
+        self.inputs = self.lanes.iter().flat_map(|lane| lane.inputs()).collect();
         self.attempts.declared_anew();
         self.reactions.clear();
         self.desired = desired;
+        self.unwritten = Some(given_up);
+        self.catch_up(memory)
+    }
+
+    /// Writes down what could not be written when the desired state was taken up. Nothing is changed before that:
+    /// a change that no service's baseline precedes would be a reaction forgotten.
+    pub(super) fn catch_up(&mut self, memory: &mut dyn Memory) -> Result<(), MemoryError> {
+        let Some(given_up) = &self.unwritten else { return Ok(()) };
+        if !given_up.is_empty() {
+            memory.forget(given_up)?;
+        }
+        self.inputs.lay_baseline(memory)?;
+        self.unwritten = None;
         Ok(())
+    }
+
+    /// What failed or did not stay may go well now: what it takes was put right.
+    pub fn forgive(&mut self) {
+        self.attempts.declared_anew();
     }
 
     /// Faults of a desired state that root itself looks for, whoever compiled it.

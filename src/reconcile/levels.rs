@@ -11,25 +11,14 @@ use crate::model::ResourceId;
 pub struct Inputs(BTreeMap<(ResourceId, Reaction), Vec<ResourceId>>);
 
 impl Inputs {
-    /// Takes up the services of a desired state with their inputs. A service of which nothing was recorded is
-    /// taken to have seen its inputs as they are: adopting a running service restarts nothing. That baseline
-    /// is durable before the first change, so that a reaction that becomes owed is never forgotten.
-    pub fn adopt(
-        rows: impl Iterator<Item = (ResourceId, Reaction, ResourceId)>,
-        memory: &mut dyn Memory,
-    ) -> Result<Self, MemoryError> {
-        let mut inputs: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (service, reaction, input) in rows {
-            inputs.entry((service, reaction)).or_default().push(input);
-        }
-        let inputs = Inputs(inputs);
-        let unknown = inputs.0.keys().filter(|(service, reaction)| memory.seen(service, *reaction).is_none());
+    /// A service of which nothing was recorded is taken to have seen its inputs as they are: adopting a running
+    /// service restarts nothing. That baseline is durable before the first change, so that a reaction that becomes
+    /// owed is never forgotten.
+    pub fn lay_baseline(&self, memory: &mut dyn Memory) -> Result<(), MemoryError> {
+        let unknown = self.0.keys().filter(|(service, reaction)| memory.seen(service, *reaction).is_none());
         let baseline: Vec<_> =
-            unknown.filter_map(|(service, reaction)| inputs.level(service, *reaction, memory)).collect();
-        if !baseline.is_empty() {
-            memory.see(&baseline)?;
-        }
-        Ok(inputs)
+            unknown.filter_map(|(service, reaction)| self.level(service, *reaction, memory)).collect();
+        if baseline.is_empty() { Ok(()) } else { memory.see(&baseline) }
     }
 
     /// What to write down when a service took notice of its inputs as they are now.
@@ -61,6 +50,17 @@ impl Inputs {
     ) -> Option<(ResourceId, Reaction, u64)> {
         let inputs = self.0.get(&(service.clone(), reaction))?;
         Some((service.clone(), reaction, sum(inputs, memory)))
+    }
+}
+
+impl FromIterator<(ResourceId, Reaction, ResourceId)> for Inputs {
+    /// Who reacts, how, and to what.
+    fn from_iter<T: IntoIterator<Item = (ResourceId, Reaction, ResourceId)>>(rows: T) -> Self {
+        let mut inputs: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (service, reaction, input) in rows {
+            inputs.entry((service, reaction)).or_default().push(input);
+        }
+        Inputs(inputs)
     }
 }
 

@@ -98,6 +98,10 @@ pub fn pass(engine: &mut Engine, world: &World<'_>, order: &Order, memory: &mut 
     engine.attempts.forgive(started);
     engine.reactions.forgive(started);
 
+    let caught_up = match order.purpose {
+        Purpose::Plan => Ok(()),
+        Purpose::Apply => engine.catch_up(memory),
+    };
     let mut report = PassReport::default();
     let mut settled = Settled::default();
     let mut cases = survey(engine, world, &scope, order, memory, &mut settled, &mut report);
@@ -106,7 +110,7 @@ pub fn pass(engine: &mut Engine, world: &World<'_>, order: &Order, memory: &mut 
     (world.progress)(Stage::Observed(cases.iter().filter(|case| case.held.is_none()).count()));
 
     if order.purpose == Purpose::Apply {
-        let done = write_down(&mut cases, memory).and_then(|()| {
+        let done = caught_up.and_then(|()| write_down(&mut cases, memory)).and_then(|()| {
             apply(engine, world, &mut cases, memory, &mut report)?;
             (world.progress)(Stage::Verifying);
             verify(engine, world, &mut cases, started, memory, &mut settled, &mut report);
