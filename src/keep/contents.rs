@@ -1,6 +1,7 @@
 //! Contents the declaration wants laid down, by digest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::KeepError;
@@ -12,7 +13,11 @@ const CONTENT_LIMIT: u64 = 1 << 30;
 
 /// Contents by digest: in memory while a plan is made from a plain directory, in a root-only folder for the
 /// daemon. The same bytes are there once, however often they are put.
-pub struct Contents(Store);
+pub struct Contents {
+    store: Store,
+    /// Something that is wanted was not there, or not whole, since this was asked last.
+    lost: AtomicBool,
+}
 
 type Memory = BTreeMap<Digest, Arc<[u8]>>;
 
@@ -24,18 +29,24 @@ enum Store {
 impl Contents {
     /// Contents in memory, gone with the value.
     pub fn in_memory() -> Self {
-        Contents(Store::Memory(Mutex::default()))
+        Contents::of(Store::Memory(Mutex::default()))
     }
 
     /// Contents in a folder, which nobody but us may read (mode 0700).
     pub fn in_folder(root: Root) -> Self {
-        Contents(Store::Folder(root))
+        Contents::of(Store::Folder(root))
+    }
+
+    /// Whether something that was asked for was not there, or not whole, since this was last asked: then it is to
+    /// be put in again.
+    pub fn has_lost(&self) -> bool {
+        self.lost.swap(false, Ordering::Relaxed)
     }
 
     /// Puts bytes in, durably. Bytes that are there already cost a look.
     pub fn put(&self, bytes: &[u8]) -> Result<Content, KeepError> {
         let content = Content::of(bytes);
-        match &self.0 {
+        match &self.store {
             Store::Memory(memory) => {
                 lock(memory).entry(content.digest).or_insert_with(|| Arc::from(bytes));
             }
@@ -51,7 +62,7 @@ impl Contents {
 
     /// Puts many in, with one wait for the disk instead of one each.
     pub fn put_all<'b>(&self, all: impl IntoIterator<Item = &'b [u8]>) -> Result<Vec<Content>, KeepError> {
-        let root = match &self.0 {
+        let root = match &self.store {
             Store::Memory(_) => return all.into_iter().map(|bytes| self.put(bytes)).collect(),
             Store::Folder(root) => root,
         };
@@ -78,14 +89,18 @@ impl Contents {
 
     /// The bytes of a digest, verified. Bytes that are damaged are taken away, so that they can be put anew.
     pub fn get(&self, digest: &Digest) -> Result<Arc<[u8]>, KeepError> {
-        let missing = || KeepError::NoContent { digest: *digest };
-        let root = match &self.0 {
+        let missing = || {
+            self.lost.store(true, Ordering::Relaxed);
+            KeepError::NoContent { digest: *digest }
+        };
+        let root = match &self.store {
             Store::Memory(memory) => return lock(memory).get(digest).cloned().ok_or_else(missing),
             Store::Folder(root) => root,
         };
         let name = digest.to_string();
         let bytes = root.read(&name, CONTENT_LIMIT).map_err(store("read a content"))?.ok_or_else(missing)?;
         if Digest::of(&bytes) != *digest {
+            self.lost.store(true, Ordering::Relaxed);
             root.remove(&name).map_err(store("take away a damaged content"))?;
             return Err(KeepError::DamagedContent { digest: *digest });
         }
@@ -94,7 +109,7 @@ impl Contents {
 
     /// Whether bytes of this digest lie here (unverified).
     pub fn has(&self, digest: &Digest) -> Result<bool, KeepError> {
-        match &self.0 {
+        match &self.store {
             Store::Memory(memory) => Ok(lock(memory).contains_key(digest)),
             Store::Folder(root) => {
                 Ok(root.stat(digest.to_string()).map_err(store("look for a content"))?.is_some())
@@ -104,7 +119,7 @@ impl Contents {
 
     /// Takes away every content that is not among these, and what a crash left half put. Returns how many.
     pub fn retain(&self, wanted: &BTreeSet<Digest>) -> Result<usize, KeepError> {
-        let root = match &self.0 {
+        let root = match &self.store {
             Store::Memory(memory) => {
                 let mut memory = lock(memory);
                 let before = memory.len();
@@ -123,6 +138,12 @@ impl Contents {
             }
         }
         Ok(taken)
+    }
+}
+
+impl Contents {
+    const fn of(store: Store) -> Self {
+        Contents { store, lost: AtomicBool::new(false) }
     }
 }
 
@@ -212,7 +233,11 @@ mod tests {
         let path = folder.path().join(content.digest.to_string());
         #[allow(clippy::disallowed_methods)] // the test plays a bad disk
         std::fs::write(&path, b"abd").unwrap();
+        assert!(!store.has_lost());
         assert!(matches!(store.get(&content.digest), Err(KeepError::DamagedContent { .. })));
+        assert!(store.has_lost() && !store.has_lost(), "it is told once");
+        assert!(matches!(store.get(&content.digest), Err(KeepError::NoContent { .. })));
+        assert!(store.has_lost());
         store.put(b"abc").unwrap();
         assert_eq!(&*store.get(&content.digest).unwrap(), b"abc");
     }

@@ -57,7 +57,7 @@ pub enum KeepError {
         source: FilesError,
     },
     /// No such content.
-    #[error("the content {digest} is not in the store")]
+    #[error("the content {digest} is not in the store: it will be laid in again from the repository")]
     NoContent {
         /// Which.
         digest: Digest,
