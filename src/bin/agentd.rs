@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use agentd::daemon::{self, Place};
-use agentd::worker::Worker;
+use agentd::worker::{Processes, Worker};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -71,7 +71,8 @@ fn run(config: PathBuf, state: PathBuf, socket: PathBuf) -> Result<(), Box<dyn s
     let window = std::sync::Arc::default();
     let kinds = daemon::kinds(&window);
     let aside = std::sync::Arc::new(daemon::this_host()?);
-    daemon::run(daemon::this_host()?, kinds, Place { state, socket, load, window, aside })?;
+    let workers = std::sync::Arc::new(Processes);
+    daemon::run(daemon::this_host()?, kinds, Place { state, socket, window, aside, workers, load })?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 use super::answers::{self, Answered};
 use super::events::Event;
-use super::follow::Follow;
+use super::listening::Word;
 use super::run::Daemon;
 use crate::control::wire::{DoneReply, FetchFirst, Progress, ProgressReply, StatusReply, SyncReply};
 use crate::control::{Asked, Refusal, Reply, Request};
@@ -14,9 +14,19 @@ use crate::status::standing::line_of;
 /// A client that waits for a sync.
 pub(super) struct Sync {
     asked: Asked,
+    stage: Stage,
     fetch_error: Option<String>,
-    /// Its pass was asked for.
-    passing: bool,
+}
+
+/// How far a sync is. It is answered by what was begun after it was asked for, and by nothing else.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Until what the remote has is in force.
+    Following,
+    /// Until its pass begins.
+    Waiting,
+    /// Until its pass ends.
+    Passing,
 }
 
 impl Daemon {
@@ -33,22 +43,20 @@ impl Daemon {
                 asked.replies.finish(answer);
             }
             Request::Reload => {
-                self.reload();
+                self.reload(Word::OfAPerson);
                 let message = "the settings were read again".to_owned();
                 asked.replies.finish(Ok(Reply::Done(DoneReply { message })));
             }
             Request::Sync(order) => {
-                let fetch_first = order.fetch == FetchFirst::Yes;
-                self.syncs.push(Sync { asked, fetch_error: None, passing: false });
-                self.follow.iter_mut().for_each(Follow::reconsider);
-                if fetch_first && self.follow.is_some() {
-                    if self.timers.fetch.is_some() {
-                        self.fetch();
-                    } else {
+                let fetch_first = order.fetch;
+                self.syncs.push(Sync { asked, fetch_error: None, stage: Stage::Following });
+                self.errands.reconsider();
+                match fetch_first {
+                    FetchFirst::Yes => {
                         self.tell_syncs(&Progress::Fetching);
+                        self.ask_remote();
                     }
-                } else {
-                    self.syncs_may_pass(None);
+                    FetchFirst::No => self.syncs_may_pass(),
                 }
             }
             Request::Confirm => self.confirm_for(asked),
@@ -86,8 +94,9 @@ impl Daemon {
         });
     }
 
-    /// Fetching is over, one way or the other: those who wait for a sync get their pass.
-    pub(super) fn syncs_may_pass(&mut self, fetch_error: Option<String>) {
+    /// Following is over, one way or the other: those who wait for a sync get their pass.
+    pub(super) fn syncs_may_pass(&mut self) {
+        let fetch_error = self.follow.as_ref().and_then(|follow| follow.trouble.clone());
         if self.view.desired.is_none() {
             for sync in std::mem::take(&mut self.syncs) {
                 let message = fetch_error.clone().unwrap_or_else(|| {
@@ -102,8 +111,8 @@ impl Daemon {
             return;
         }
         let mut any = false;
-        for sync in self.syncs.iter_mut().filter(|sync| !sync.passing) {
-            sync.passing = true;
+        for sync in self.syncs.iter_mut().filter(|sync| sync.stage == Stage::Following) {
+            sync.stage = Stage::Waiting;
             sync.fetch_error.clone_from(&fetch_error);
             any = true;
         }
@@ -112,9 +121,17 @@ impl Daemon {
         }
     }
 
+    /// A pass over everything begins.
+    pub(super) fn syncs_pass(&mut self) {
+        for sync in self.syncs.iter_mut().filter(|sync| sync.stage == Stage::Waiting) {
+            sync.stage = Stage::Passing;
+        }
+    }
+
     pub(super) fn finish_syncs(&mut self, report: &PassReport) {
         let Some(snapshot) = self.snapshot.clone() else { return };
-        let (done, waiting) = std::mem::take(&mut self.syncs).into_iter().partition(|sync| sync.passing);
+        let (done, waiting) =
+            std::mem::take(&mut self.syncs).into_iter().partition(|sync| sync.stage == Stage::Passing);
         self.syncs = waiting;
         for sync in done {
             let reply = SyncReply {

@@ -1,13 +1,10 @@
 //! Everything that can happen to the loop: one closed list.
 
-use std::sync::Arc;
-
-use super::following::Refused;
+use super::adoption::{Adopted, Adoption};
+use super::errand::{Basis, Number};
 use super::shop::Closed;
 use super::workshop::{PassDone, View};
 use crate::control::Asked;
-use crate::kind::{Desired, Watch};
-use crate::model::CommitId;
 use crate::reconcile::Scope;
 use crate::reconcile::pass::Stage;
 use crate::trigger::Noticed;
@@ -23,11 +20,11 @@ pub enum Event {
     /// A pass that is under way came to a stage.
     Reached(Stage),
     /// A fetch ended.
-    Fetched(Box<worker::fetch::Answered>),
+    Fetched(Number, Box<worker::fetch::Answered>),
     /// A commit was compiled.
-    Compiled(CommitId, Box<worker::compile::Answered>),
-    /// A compiled revision was put in force, or refused by root's own checks.
-    Adopted(Arc<Desired>, Box<Result<(Vec<Watch>, View), Refused>>),
+    Compiled(Basis, Box<worker::compile::Answered>),
+    /// A compiled revision was put in force, or not.
+    Adopted(Box<Adoption>, Box<Adopted>),
     /// How everything stands was asked for anew.
     Viewed(Box<View>),
     /// A new firewall was loaded and waits for its confirmation; the pass goes on.

@@ -1,179 +1,237 @@
-//! Following the branch, on the loop's side: asks the remote, has what is new compiled, puts it in force or refuses it.
+//! Following the branch, on the loop's side: does the step that `errand` says is next, and tells it what came of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::adoption::{Adopted, Adoption};
 use super::chain;
+use super::errand::{Basis, Compiled, HostIs, Made, Next, Number, Put};
 use super::events::Event;
-use super::follow::Next;
+use super::follow::{Accepted, Follow};
 use super::run::{Daemon, now_plus};
-use super::workshop::View;
 use crate::control::wire::Progress;
 use crate::host::facts::Facts;
 use crate::host::memory;
-use crate::kind::{Desired, Watch};
-use crate::model::{CommitId, Diagnostic, Severity, Trigger};
+use crate::model::{CommitId, Diagnostic, Severity, Trigger, fingerprint};
 use crate::reconcile::Scope;
+use crate::source::{Care, Fault, Fetched};
 use crate::worker::{self, compile::Answer};
 
-/// Root's own checks, or the disk, refused a compiled revision.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub message: String,
-    pub diagnostics: Vec<Diagnostic>,
+/// The fetch that was begun last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    /// When, on the clock that counts from boot.
+    pub at: Duration,
+    /// How closely it looks.
+    pub care: Care,
 }
 
 impl Daemon {
-    pub(super) fn fetch(&mut self) {
+    /// Has the remote asked as soon as nothing is in the way.
+    pub(super) fn ask_remote(&mut self) {
+        if self.follow.is_some() {
+            self.errands.ask();
+        }
+        self.go_on();
+    }
+
+    /// Does the next step, if it is time for one.
+    pub(super) fn go_on(&mut self) {
+        if self.follow.is_none() {
+            return self.syncs_may_pass();
+        }
+        let host = if self.passing { HostIs::AtWork } else { HostIs::Free };
+        match self.errands.next(host) {
+            Next::Fetch(number) => self.fetch(number),
+            Next::Compile(basis) => self.compile(basis),
+            Next::Adopt(compiled) => self.adopt(compiled),
+            Next::Wait => {}
+            Next::Rest => {
+                if self.follow.as_mut().is_some_and(Follow::rest) {
+                    self.arm_fetch();
+                }
+                self.syncs_may_pass();
+            }
+        }
+    }
+
+    /// Looks at the host's facts once more: what is in force may have been compiled for others.
+    pub(super) fn look_at_facts(&mut self) {
+        self.facts = None;
+        self.aim();
+    }
+
+    /// Says what is to be in force: the tip, or what was accepted last, for the host as it is.
+    fn aim(&mut self) {
+        let Some(commit) = self.follow.as_ref().and_then(|follow| follow.goal().cloned()) else { return };
+        match self.basis(commit) {
+            Ok(basis) => self.errands.want(basis),
+            Err(message) => self.failed(message),
+        }
+    }
+
+    fn basis(&mut self, commit: CommitId) -> Result<Basis, String> {
+        let facts = match self.facts.take() {
+            Some(facts) => facts,
+            None => {
+                let facts = Facts::read("/".as_ref(), self.setup.labels.clone());
+                Arc::new(facts.map_err(|error| chain(&error))?)
+            }
+        };
+        let digest = fingerprint::of(&*facts);
+        self.facts = Some(facts);
+        let subfolder = self.setup.remote.as_ref().and_then(|remote| remote.subfolder.clone());
+        let (host, agent) = (self.setup.host.clone(), self.agent.version.clone());
+        Ok(Basis { commit, subfolder, host, facts: digest, agent })
+    }
+
+    fn fetch(&mut self, number: Number) {
         let Some(follow) = &self.follow else { return };
         self.timers.fetch = None;
-        self.fetch_begun = Some(self.clock.since_boot());
+        let at = self.clock.since_boot();
+        let care = follow.care(at);
+        self.last_fetch = Some(Begun { at, care });
         let request = worker::fetch::Request {
             store: self.place.state.join("source"),
             remote: follow.remote.clone(),
             last: follow.accepted.clone(),
-            care: follow.care(),
+            care,
         };
         self.tell_syncs(&Progress::Fetching);
-        let sender = self.sender.clone();
+        let (workers, sender) = (Arc::clone(&self.place.workers), self.sender.clone());
         tokio::task::spawn_blocking(move || {
-            let answer = worker::fetch::run(&request);
-            let _ = sender.send(Event::Fetched(Box::new(answer)));
+            let answer = workers.fetch(&request);
+            let _ = sender.send(Event::Fetched(number, Box::new(answer)));
         });
     }
 
-    pub(super) fn fetched(&mut self, answer: worker::fetch::Answered) {
-        let at = self.clock.now();
-        let in_force = self.commit_in_force();
-        let Some(follow) = &mut self.follow else { return };
-        let failure = match answer {
-            Ok(Ok(fetched)) => {
-                let next = follow.fetched(&fetched, in_force.as_ref(), at);
-                let new = in_force.as_ref() != Some(&fetched.tip);
-                let progress = Progress::Fetched { commit: fetched.tip, new };
-                self.tell_syncs(&progress);
-                self.prove();
-                match next {
-                    Next::Stay => self.syncs_may_pass(None),
-                    Next::Compile(commit) => self.compile(commit),
+    pub(super) fn fetched(&mut self, number: Number, answer: worker::fetch::Answered) {
+        if self.errands.fetched(number) {
+            match answer {
+                Ok(Ok(fetched)) => self.reached_remote(fetched),
+                Ok(Err(error)) => {
+                    if error.fault == Fault::Corrupt {
+                        self.follow.iter_mut().for_each(Follow::damaged);
+                    }
+                    self.failed(error.to_string());
                 }
-                None
+                Err(error) => self.failed(chain(&error)),
             }
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(error) => Some(chain(&error)),
-        };
-        if let Some(message) = failure
-            && let Some(follow) = &mut self.follow
-        {
-            if follow.status.failing_since.is_none() {
-                warn!("the last good revision stays in force: {message}");
-            }
-            follow.failed(message.clone(), at);
-            self.syncs_may_pass(Some(message));
+            self.aim();
         }
-        self.timers.fetch = self.follow.as_ref().map(|follow| now_plus(self.wait_for_proof(follow.wait())));
+        self.arm_fetch();
+        self.go_on();
         memory::give_back();
         self.refresh();
     }
 
-    pub(super) fn compile(&mut self, commit: CommitId) {
-        let Some(follow) = &self.follow else { return };
-        self.tell_syncs(&Progress::Compiling { commit: commit.clone() });
-        let facts = match Facts::read("/".as_ref(), self.setup.labels.clone()) {
-            Ok(facts) => facts,
-            Err(error) => return self.refuse(commit, chain(&error), Vec::new()),
-        };
+    fn reached_remote(&mut self, fetched: Fetched) {
+        let (now, new) = (self.clock.now(), self.commit_in_force().as_ref() != Some(&fetched.tip));
+        if let (Some(follow), Some(Begun { at, care })) = (&mut self.follow, self.last_fetch) {
+            follow.fetched(&fetched, care, at, now);
+        }
+        self.tell_syncs(&Progress::Fetched { commit: fetched.tip, new });
+        self.prove();
+    }
+
+    fn compile(&mut self, basis: Basis) {
+        let Some(facts) = self.facts.clone() else { return };
+        self.tell_syncs(&Progress::Compiling { commit: basis.commit.clone() });
         let request = worker::compile::Request {
             store: self.place.state.join("source"),
-            commit: commit.clone(),
-            subfolder: follow.remote.subfolder.clone(),
-            host: self.setup.host.clone(),
-            facts,
+            commit: basis.commit.clone(),
+            subfolder: basis.subfolder.clone(),
+            host: basis.host.clone(),
+            facts: (*facts).clone(),
         };
-        let (shop, sender) = (self.shop.clone(), self.sender.clone());
-        tokio::spawn(async move {
-            let Ok(contents) = shop.ask(|workshop| Arc::clone(&workshop.contents)).await else { return };
-            let compiled =
-                tokio::task::spawn_blocking(move || worker::compile::run(&request, &contents)).await;
-            if let Ok(answer) = compiled {
-                let _ = sender.send(Event::Compiled(commit, Box::new(answer)));
-            }
+        let (workers, contents) = (Arc::clone(&self.place.workers), Arc::clone(&self.contents));
+        let sender = self.sender.clone();
+        tokio::task::spawn_blocking(move || {
+            let answer = workers.compile(&request, &contents);
+            let _ = sender.send(Event::Compiled(basis, Box::new(answer)));
         });
     }
 
-    pub(super) fn compiled(&mut self, commit: CommitId, answer: worker::compile::Answered) {
+    pub(super) fn compiled(&mut self, basis: Basis, answer: worker::compile::Answered) {
+        let commit = basis.commit.clone();
         match answer {
             Ok(Answer::Compiled { desired, warnings, contents: _ }) => {
                 for warning in &warnings {
                     warn!(revision = commit.short(), "{}", warning.message);
                 }
-                self.adopt(commit, *desired);
+                self.errands.compiled(basis, Made::Compiled(Arc::from(desired)));
             }
             Ok(Answer::Refused { diagnostics }) => {
-                let errors = diagnostics.iter().filter(|one| one.severity == Severity::Error).count();
-                let first = diagnostics.iter().find(|one| one.severity == Severity::Error);
-                let first = first.map(|one| format!(": {}: {}", one.place, one.message)).unwrap_or_default();
-                self.refuse(commit, format!("{errors} errors in the declaration{first}"), diagnostics);
-            }
-            Ok(Answer::Unreadable { message }) => self.refuse(commit, message, Vec::new()),
-            Err(error) => {
-                // Not the commit's fault: it is tried again with the next fetch.
-                let at = self.clock.now();
-                let message = format!("commit {} could not be compiled: {}", commit.short(), chain(&error));
-                warn!("{message}");
-                if let Some(follow) = &mut self.follow {
-                    follow.failed(message.clone(), at);
+                let message = first_of(&diagnostics);
+                if self.errands.compiled(basis, Made::Refused) {
+                    self.refuse(commit, message, diagnostics);
                 }
-                self.syncs_may_pass(Some(message));
-                self.refresh();
+            }
+            Ok(Answer::Unreadable { message }) => {
+                if self.errands.compiled(basis, Made::Failed) {
+                    self.follow.iter_mut().for_each(Follow::damaged);
+                    self.failed(format!("commit {} can't be read: {message}", commit.short()));
+                }
+            }
+            Err(error) => {
+                if self.errands.compiled(basis, Made::Failed) {
+                    let message =
+                        format!("commit {} could not be compiled: {}", commit.short(), chain(&error));
+                    self.failed(message);
+                }
             }
         }
+        self.go_on();
+        self.refresh();
     }
 
-    /// Puts a compiled revision in force, if it passes what root itself checks.
-    pub(super) fn adopt(&mut self, commit: CommitId, desired: Desired) {
-        if desired.is_empty() {
-            let message = "the declaration of this host is empty: that is never a wish to remove everything";
-            return self.refuse(commit, message.to_owned(), Vec::new());
-        }
-        let desired = Arc::new(desired);
+    /// Has a compiled revision put in force, if it passes what root itself checks.
+    fn adopt(&mut self, compiled: Compiled) {
+        let Some(follow) = &self.follow else { return };
+        let accepted = Accepted { of: follow.branch(), commit: compiled.basis.commit.clone() };
+        let adoption = Adoption { compiled, accepted };
         let (shop, sender) = (self.shop.clone(), self.sender.clone());
         tokio::spawn(async move {
-            let taken = Arc::clone(&desired);
-            let adopted = shop.ask(move |workshop| {
-                let mut diagnostics = workshop.engine.validate(&taken);
-                diagnostics.extend(workshop.bounds.faults(&taken));
-                if diagnostics.iter().any(|one| one.severity == Severity::Error) {
-                    return Err(Refused { message: "refused by the agent".to_owned(), diagnostics });
-                }
-                match workshop.adopt(taken) {
-                    Ok(()) => Ok((workshop.engine.watches(), workshop.view())),
-                    Err(error) => Err(Refused { message: chain(&error), diagnostics: Vec::new() }),
-                }
-            });
-            if let Ok(result) = adopted.await {
-                let _ = sender.send(Event::Adopted(desired, Box::new(result)));
+            let asked = adoption.clone();
+            if let Ok(result) = shop.ask(move |workshop| asked.run(workshop)).await {
+                let _ = sender.send(Event::Adopted(Box::new(adoption), Box::new(result)));
             }
         });
     }
 
-    pub(super) fn adopted(&mut self, desired: &Desired, result: Result<(Vec<Watch>, View), Refused>) {
-        let Some(commit) = desired.revision.as_ref().map(|revision| revision.commit.clone()) else { return };
+    pub(super) fn adopted(&mut self, adoption: Adoption, result: Adopted) {
+        let Adoption { compiled: Compiled { basis, desired }, accepted } = adoption;
+        let commit = accepted.commit;
         match result {
-            Err(Refused { message, diagnostics }) => self.refuse(commit, message, diagnostics),
-            Ok((watches, view)) => {
+            Adopted::Refused { message, diagnostics } => {
+                if self.errands.adopted(basis, Put::Refused) {
+                    self.refuse(commit, message, diagnostics);
+                }
+            }
+            Adopted::Failed { message } => {
+                if self.errands.adopted(basis, Put::Failed) {
+                    self.failed(format!("commit {} can't be put in force: {message}", commit.short()));
+                }
+            }
+            Adopted::InForce { watches, view } => {
                 info!(revision = commit.short(), "revision {} is in force", commit.short());
-                self.watches.want(watches, desired);
-                self.follow.iter_mut().for_each(|follow| follow.accept(commit.clone()));
-                self.view = view;
-                self.want_pass(Scope::Full, Trigger::Revision);
-                self.syncs_may_pass(None);
+                self.errands.adopted(basis, Put::InForce);
+                self.watches.want(watches, &desired);
+                if let Some(follow) = self.follow.as_mut().filter(|follow| follow.branch() == accepted.of) {
+                    follow.accept(commit);
+                }
+                self.view = *view;
+                self.queue_pass(Scope::Full, Trigger::Revision);
             }
         }
+        self.go_on();
+        self.start_pass();
+        self.refresh();
     }
 
-    pub(super) fn refuse(&mut self, commit: CommitId, message: String, diagnostics: Vec<Diagnostic>) {
+    fn refuse(&mut self, commit: CommitId, message: String, diagnostics: Vec<Diagnostic>) {
         warn!(
             revision = commit.short(),
             "commit {} is refused, the last good one stays in force: {message}",
@@ -183,7 +241,27 @@ impl Daemon {
         if let Some(follow) = &mut self.follow {
             follow.reject(commit, "RevisionRejected", message, diagnostics, at);
         }
-        self.syncs_may_pass(None);
-        self.refresh();
     }
+
+    /// A step failed for a reason that passes: it is tried again, less and less often.
+    fn failed(&mut self, message: String) {
+        let at = self.clock.now();
+        if let Some(follow) = &mut self.follow {
+            if follow.trouble.as_ref() != Some(&message) {
+                warn!("the last good revision stays in force: {message}");
+            }
+            follow.failed(message, at);
+        }
+        self.arm_fetch();
+    }
+
+    fn arm_fetch(&mut self) {
+        self.timers.fetch = self.follow.as_ref().map(|follow| now_plus(self.wait_for_proof(follow.wait())));
+    }
+}
+
+fn first_of(diagnostics: &[Diagnostic]) -> String {
+    let errors: Vec<_> = diagnostics.iter().filter(|one| one.severity == Severity::Error).collect();
+    let first = errors.first().map(|one| format!(": {}: {}", one.place, one.message)).unwrap_or_default();
+    format!("{} errors in the declaration{first}", errors.len())
 }

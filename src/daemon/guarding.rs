@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::chain;
 use super::events::Event;
+use super::following::Begun;
 use super::run::Daemon;
 use crate::config::Confirm;
 use crate::control::wire::ConfirmedReply;
@@ -31,15 +32,14 @@ impl Daemon {
     /// Asks the remote at once if that could confirm a change, and no fetch that could is under way.
     pub(super) fn seek_proof(&mut self) {
         let Some(loaded) = self.awaits_proof() else { return };
-        let idle = self.timers.fetch.is_some();
-        if idle && self.fetch_begun.is_none_or(|begun| begun <= loaded) {
-            self.fetch();
+        if self.last_fetch.is_none_or(|begun| begun.at <= loaded) {
+            self.ask_remote();
         }
     }
 
     /// A fetch succeeded: if it was begun after a change was in force, it confirms it.
     pub(super) fn prove(&mut self) {
-        let (Some(_), Some(begun)) = (self.awaits_proof(), self.fetch_begun) else { return };
+        let (Some(_), Some(Begun { at: begun, .. })) = (self.awaits_proof(), self.last_fetch) else { return };
         let (host, sender) = (Arc::clone(&self.place.aside), self.sender.clone());
         tokio::task::spawn_blocking(move || {
             let proven = firewall::prove(&host, begun).map_err(|error| chain(&error));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -10,13 +9,17 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::events::Event;
-use super::run::{Daemon, follow, now, now_plus};
+use super::follow::{Branch, Follow};
+use super::run::{Daemon, DaemonError, now, now_plus};
 use super::service::Manager;
+use super::setup::Setup;
+use super::shop::Ended;
 use super::timers::Timers;
-use super::workshop::PassRequest;
+use super::workshop::{PassRequest, Workshop};
 use crate::model::Trigger;
 use crate::reconcile::Scope;
 use crate::trigger::Noticed;
+use crate::trigger::schedule::Spread;
 
 /// What the loop listens to.
 pub(super) struct Ears {
@@ -24,17 +27,29 @@ pub(super) struct Ears {
     pub terminate: Signal,
     pub interrupt: Signal,
     pub hangup: Signal,
+    /// The end of the thread that touches the host.
+    pub ended: Ended,
 }
 
 /// Whether the loop goes on.
 #[derive(PartialEq, Eq)]
-pub(super) enum Flow {
+enum Flow {
     GoOn,
     Stop,
 }
 
+/// Who wants the settings read again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// The service manager, by a signal.
+    OfTheManager,
+    /// A person who enrolled the host: what the branch has is accepted as it is.
+    OfAPerson,
+}
+
 impl Daemon {
-    pub(super) async fn listen(&mut self, ears: &mut Ears) {
+    /// Until it is told to stop. Without the other thread it can't go on: a start anew can.
+    pub(super) async fn listen(&mut self, ears: &mut Ears) -> Result<(), DaemonError> {
         let inbox = Arc::clone(&self.inbox);
         loop {
             let timer = self.timers.next();
@@ -46,9 +61,10 @@ impl Daemon {
                 _ = ears.terminate.recv() => Event::Terminate,
                 _ = ears.interrupt.recv() => Event::Terminate,
                 _ = ears.hangup.recv() => Event::Reload,
+                () = ears.ended.wait() => return Err(DaemonError::Died),
             };
             if self.handle(event) == Flow::Stop {
-                return;
+                return Ok(());
             }
         }
     }
@@ -57,10 +73,10 @@ impl Daemon {
         match event {
             Event::Noticed(noticed) => self.noticed(noticed),
             Event::Reached(stage) => self.reached(stage),
-            Event::Passed(done) => return self.passed(done),
-            Event::Fetched(answer) => self.fetched(*answer),
-            Event::Compiled(commit, answer) => self.compiled(commit, *answer),
-            Event::Adopted(desired, result) => self.adopted(&desired, *result),
+            Event::Passed(done) => self.passed(done),
+            Event::Fetched(number, answer) => self.fetched(number, *answer),
+            Event::Compiled(basis, answer) => self.compiled(basis, *answer),
+            Event::Adopted(adoption, result) => self.adopted(*adoption, *result),
             Event::Viewed(view) => {
                 self.view = *view;
                 self.refresh();
@@ -71,12 +87,8 @@ impl Daemon {
             Event::Asked(asked) => self.asked(*asked),
             Event::Wanted(scope) => self.want_pass(scope, Trigger::Request),
             Event::Timer => self.timer(),
-            Event::Reload => self.reload(),
-            Event::Terminate => {
-                self.manager.stopping();
-                self.stopping.store(true, Ordering::Relaxed);
-                return Flow::Stop;
-            }
+            Event::Reload => self.reload(Word::OfTheManager),
+            Event::Terminate => return Flow::Stop,
         }
         Flow::GoOn
     }
@@ -99,6 +111,8 @@ impl Daemon {
     fn timer(&mut self) {
         let at = now();
         if Timers::take_due(&mut self.timers.full_pass, at) {
+            self.look_at_facts();
+            self.go_on();
             self.want_pass(Scope::Full, Trigger::Interval);
         }
         if Timers::take_due(&mut self.timers.retry, at) {
@@ -106,7 +120,7 @@ impl Daemon {
             self.want_pass(scope, Trigger::Interval);
         }
         if Timers::take_due(&mut self.timers.fetch, at) {
-            self.fetch();
+            self.ask_remote();
         }
         if Timers::take_due(&mut self.timers.pulse, at) {
             self.look_at_pulse();
@@ -124,7 +138,7 @@ impl Daemon {
         });
     }
 
-    pub(super) fn reload(&mut self) {
+    pub(super) fn reload(&mut self, word: Word) {
         let setup = match (self.place.load)() {
             Ok(setup) => setup,
             Err(faults) => {
@@ -136,8 +150,7 @@ impl Daemon {
         };
         info!("the settings were read again");
         self.notes.clear();
-        let accepted = self.follow.as_ref().and_then(|follow| follow.accepted.clone());
-        self.follow = follow(&setup, accepted.or_else(|| self.commit_in_force()));
+        self.follow_again(&setup, word);
         let (mode, bounds) = (setup.mode, setup.bounds.clone());
         self.place.window.set(setup.guard_window);
         self.setup = setup;
@@ -145,11 +158,37 @@ impl Daemon {
         tokio::spawn(async move {
             let _ = shop.ask(move |workshop| (workshop.mode, workshop.bounds) = (mode, bounds)).await;
         });
-        if self.follow.is_some() {
-            self.fetch();
-        }
+        // What was refused may pass now: by other bounds, for another host.
+        self.errands.reconsider();
+        self.look_at_facts();
+        self.ask_remote();
         self.want_pass(Scope::Full, Trigger::Request);
         self.refresh();
+    }
+
+    /// Follows what the settings name now. Of another branch nothing was accepted yet.
+    fn follow_again(&mut self, setup: &Setup, word: Word) {
+        let before = self.follow.take();
+        let before = before.filter(|before| setup.remote.as_ref().map(Branch::of) == Some(before.branch()));
+        if before.is_none() {
+            self.errands.turn();
+            self.timers.fetch = None;
+        }
+        self.follow = match (before, setup.remote.clone()) {
+            (Some(before), Some(remote)) => {
+                Some(before.anew(remote, setup.interval, Spread::of(&setup.host)))
+            }
+            (_, remote) => {
+                remote.map(|remote| Follow::new(remote, setup.interval, Spread::of(&setup.host), None))
+            }
+        };
+        if word == Word::OfAPerson {
+            self.follow.iter_mut().for_each(|follow| follow.accepted = None);
+            let shop = self.shop.clone();
+            tokio::spawn(async move {
+                let _ = shop.ask(Workshop::accept_anew).await;
+            });
+        }
     }
 }
 

@@ -4,13 +4,16 @@
 //! One thread waits for events; one thread ([`shop`]) touches the host; fetching and compiling are processes of
 //! their own. The loop decides nothing about resources: it says when a pass is run, and over what.
 
+mod adoption;
 mod answers;
 mod bounds;
 mod clients;
+mod errand;
 mod events;
 mod follow;
 mod following;
 mod guarding;
+mod in_force;
 mod journal;
 mod kinds;
 mod listening;

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tracing::warn;
+
 use super::events::Event;
 use super::journal;
-use super::listening::Flow;
 use super::run::{Daemon, now_plus};
 use super::shop::Closed;
-use super::workshop::{PassDone, PassRequest};
+use super::workshop::{PassDone, PassRequest, Stock};
 use crate::control::wire::Progress;
 use crate::model::Trigger;
 use crate::reconcile::Scope;
@@ -16,11 +17,22 @@ use crate::reconcile::pass::Stage;
 
 impl Daemon {
     pub(super) fn want_pass(&mut self, scope: Scope, trigger: Trigger) {
+        self.queue_pass(scope, trigger);
+        self.start_pass();
+    }
+
+    /// Wants a pass that someone else starts.
+    pub(super) fn queue_pass(&mut self, scope: Scope, trigger: Trigger) {
         let triggers = BTreeSet::from([trigger]);
-        self.want(PassRequest { scope, triggers, witnesses: Vec::new(), has_gaps: false });
+        self.queue(PassRequest { scope, triggers, witnesses: Vec::new(), has_gaps: false });
     }
 
     pub(super) fn want(&mut self, request: PassRequest) {
+        self.queue(request);
+        self.start_pass();
+    }
+
+    fn queue(&mut self, request: PassRequest) {
         match &mut self.pending {
             Some(pending) => {
                 pending.scope.merge(request.scope);
@@ -30,7 +42,6 @@ impl Daemon {
             }
             None => self.pending = Some(request),
         }
-        self.start_pass();
     }
 
     pub(super) fn start_pass(&mut self) {
@@ -42,6 +53,7 @@ impl Daemon {
         if request.scope == Scope::Full {
             // Watches are themselves reconciled: a full pass makes up for whatever they missed.
             self.watches.reconcile(self.view.desired.as_deref());
+            self.syncs_pass();
             self.timers.full_pass = Some(now_plus(self.spread().interval(self.setup.full_pass)));
         }
         let (shop, sender) = (self.shop.clone(), self.sender.clone());
@@ -63,11 +75,16 @@ impl Daemon {
         self.tell_syncs(&progress);
     }
 
-    pub(super) fn passed(&mut self, done: Result<Option<Box<PassDone>>, Closed>) -> Flow {
+    pub(super) fn passed(&mut self, done: Result<Option<Box<PassDone>>, Closed>) {
         self.passing = false;
-        let Ok(done) = done else { return Flow::Stop };
+        // That the thread is gone is said by its end.
+        let Ok(done) = done else { return };
         if let Some(done) = done {
-            let PassDone { report, summary, view } = *done;
+            let PassDone { report, summary, view, stock } = *done;
+            if stock == Stock::Short {
+                warn!("a content was lost from the store: it is taken from the repository again");
+                self.errands.lost();
+            }
             journal::pass(&report, &summary, view.desired.as_deref(), &self.view.lines);
             if let Some((due, scope)) = &report.retry {
                 let wait = due.saturating_sub(self.clock.since_boot()) + Duration::from_millis(50);
@@ -84,26 +101,23 @@ impl Daemon {
                 }
             }
             self.view = view;
-            let requested = summary.full && summary.triggers.contains(&Trigger::Request);
+            let was_full = summary.full;
             let triggers = summary.triggers.iter().copied().collect();
             self.last_pass = Some(summary);
             self.manager.ready();
             self.refresh();
             self.seek_proof();
-            if requested {
+            if was_full {
                 self.finish_syncs(&report);
             }
             if report.again {
                 // What waited can go on now: for the same reasons.
-                self.want(PassRequest {
-                    scope: Scope::Full,
-                    triggers,
-                    witnesses: Vec::new(),
-                    has_gaps: false,
-                });
+                let (witnesses, has_gaps) = (Vec::new(), false);
+                self.queue(PassRequest { scope: Scope::Full, triggers, witnesses, has_gaps });
             }
         }
+        // What waits to be put in force comes before another pass under what is.
+        self.go_on();
         self.start_pass();
-        Flow::GoOn
     }
 }

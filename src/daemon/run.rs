@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,8 +12,10 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::clients::Sync;
+use super::errand::Errands;
 use super::events::Event;
-use super::follow::Follow;
+use super::follow::{Branch, Follow};
+use super::following::Begun;
 use super::listening::Ears;
 use super::programs;
 use super::service::Manager;
@@ -28,13 +29,19 @@ use crate::control::{self, Access, Agent, Asked};
 use crate::guard::firewall::Window;
 use crate::host::Host;
 use crate::host::clock::{Clock, SystemClock};
+use crate::host::facts::Facts;
 use crate::host::files::Root;
+use crate::keep::Contents;
 use crate::model::{CommitId, Trigger};
 use crate::reconcile::{Engine, Scope};
-use crate::record::{Fact, RecordError};
 use crate::status::{AgentInfo, Snapshot, WatchHealth};
 use crate::trigger::Inbox;
 use crate::trigger::schedule::Spread;
+use crate::worker::Workers;
+
+/// How long the step at hand may take to end when we are to stop: well within the patience of the service manager,
+/// and longer than anything takes but what others do for us.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the daemon works.
 pub struct Place {
@@ -46,6 +53,8 @@ pub struct Place {
     pub window: Arc<Window>,
     /// The host as the loop sees it: only to read and settle what waits for a confirmation while a pass is at work.
     pub aside: Arc<Host>,
+    /// Fetches and compiles.
+    pub workers: Arc<dyn Workers>,
     /// Reads the settings anew.
     pub load: Box<dyn Fn() -> Result<Setup, String>>,
 }
@@ -59,9 +68,9 @@ pub enum DaemonError {
     /// The state could not be opened.
     #[error("could not open the state")]
     State(#[source] OpenError),
-    /// The last applied state could not be taken up.
-    #[error("could not take up what was last applied")]
-    Resume(#[source] RecordError),
+    /// The thread that touches the host has ended by itself.
+    #[error("the thread that touches the host has died: the service manager starts the agent anew")]
+    Died,
     /// The control socket could not be opened.
     #[error("could not open the control socket")]
     Control(#[source] control::ServerError),
@@ -90,15 +99,15 @@ pub fn run(host: Host, engine: Engine, place: Place) -> Result<(), DaemonError> 
         .max_blocking_threads(4)
         .build()
         .map_err(system("start the event loop"))?;
-    runtime.block_on(async {
-        let (mut daemon, mut ears, thread) = Daemon::start(setup, place, workshop)?;
-        daemon.listen(&mut ears).await;
-        drop(daemon);
-        // The thread finishes the step at hand; systemd's own patience bounds the wait.
-        let _ = thread.join();
-        info!("stopped");
-        Ok(())
-    })
+    let outcome = runtime.block_on(async {
+        let (mut daemon, mut ears) = Daemon::start(setup, place, workshop)?;
+        let outcome = daemon.listen(&mut ears).await;
+        daemon.stop(&mut ears).await;
+        outcome
+    });
+    // Whatever still waits for a process would hold us up for as long as that takes.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// What the loop knows.
@@ -115,8 +124,13 @@ pub(super) struct Daemon {
     /// How programs that have ended are known.
     pub(super) programs: WatchHealth,
     pub(super) follow: Option<Follow>,
-    /// When the last fetch began, on the clock that counts from boot.
-    pub(super) fetch_begun: Option<Duration>,
+    /// What is done next to follow it.
+    pub(super) errands: Errands,
+    /// What the host is, as it was when that was looked at last.
+    pub(super) facts: Option<Arc<Facts>>,
+    pub(super) last_fetch: Option<Begun>,
+    /// Contents to lay down: a compile brings them while the other thread is at work.
+    pub(super) contents: Arc<Contents>,
     pub(super) timers: Timers,
     pub(super) manager: Manager,
     pub(super) view: View,
@@ -148,21 +162,19 @@ impl Agent for Door {
 }
 
 impl Daemon {
-    fn start(
-        setup: Setup,
-        place: Place,
-        mut workshop: Workshop,
-    ) -> Result<(Daemon, Ears, JoinHandle<()>), DaemonError> {
+    fn start(setup: Setup, place: Place, mut workshop: Workshop) -> Result<(Daemon, Ears), DaemonError> {
         let system = |what| move |source| DaemonError::System { what, source };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (sender, events) = mpsc::unbounded_channel();
         let (cache, programs) = programs::open(clock.now());
         workshop.inquiry = Inquiry::new(cache);
-        let desired = workshop.resume().map_err(DaemonError::Resume)?;
-        let accepted = workshop.record.fact::<CommitId>(Fact::LastAccepted).or_else(|| {
-            let revision = desired.as_ref().and_then(|desired| desired.revision.as_ref());
-            revision.map(|revision| revision.commit.clone())
+        workshop.resume();
+        let follow = setup.remote.clone().map(|remote| {
+            let accepted = workshop.accepted(&Branch::of(&remote));
+            Follow::new(remote, setup.interval, Spread::of(&setup.host), accepted)
         });
+        let errands = Errands::new(workshop.basis.clone());
+        let contents = Arc::clone(&workshop.contents);
         let progress = sender.clone();
         workshop.progress = Box::new(move |stage| drop(progress.send(Event::Reached(stage))));
         let loaded = sender.clone();
@@ -170,7 +182,7 @@ impl Daemon {
         let stopping = Arc::clone(&workshop.stopping);
         let watches = workshop.engine.watches();
         let view = workshop.view();
-        let (shop, thread) =
+        let (shop, ended) =
             Shop::start(workshop).map_err(system("start the thread that touches the host"))?;
 
         let listener = control::bind(&place.socket, setup.access.readers).map_err(DaemonError::Control)?;
@@ -190,8 +202,11 @@ impl Daemon {
         };
         let timers = Timers { fetch: None, full_pass: None, retry: None, pulse: None };
         let mut daemon = Daemon {
-            follow: follow(&setup, accepted),
-            fetch_begun: None,
+            follow,
+            errands,
+            facts: None,
+            last_fetch: None,
+            contents,
             setup,
             place,
             clock,
@@ -218,9 +233,10 @@ impl Daemon {
             terminate: signal(SignalKind::terminate()).map_err(system("listen for signals"))?,
             interrupt: signal(SignalKind::interrupt()).map_err(system("listen for signals"))?,
             hangup: signal(SignalKind::hangup()).map_err(system("listen for signals"))?,
+            ended,
         };
         daemon.begin();
-        Ok((daemon, ears, thread))
+        Ok((daemon, ears))
     }
 
     /// The first steps: hold the host to what was last applied, ask the remote, look at the pulse.
@@ -234,10 +250,21 @@ impl Daemon {
             self.refresh();
             self.manager.ready();
         }
-        if self.follow.is_some() {
-            self.fetch();
-        } else {
+        if self.follow.is_none() {
             info!("not enrolled: `agentctl enroll --url URL --branch NAME` connects this host to its fleet");
+        }
+        self.look_at_facts();
+        self.ask_remote();
+    }
+
+    /// Has the other thread finish the step at hand. Where that step is the work of others (apt in a unit of its
+    /// own), they go on without us, and the next start takes it up.
+    async fn stop(&self, ears: &mut Ears) {
+        self.manager.stopping();
+        self.shop.close(&self.stopping);
+        match tokio::time::timeout(PATIENCE, ears.ended.wait()).await {
+            Ok(()) => info!("stopped"),
+            Err(_) => info!("stopped; the step at hand goes on without the agent"),
         }
     }
 
@@ -254,11 +281,6 @@ impl Daemon {
         let left = due.saturating_duration_since(now());
         self.clock.now().checked_add(left).unwrap_or(Timestamp::MAX)
     }
-}
-
-pub(super) fn follow(setup: &Setup, accepted: Option<CommitId>) -> Option<Follow> {
-    let remote = setup.remote.clone()?;
-    Some(Follow::new(remote, setup.interval, Spread::of(&setup.host), accepted))
 }
 
 pub(super) fn now() -> Instant {

@@ -1,7 +1,8 @@
 //! The one thread that touches the host. Jobs come one after another, so that nothing is ever done twice at once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
@@ -16,23 +17,47 @@ pub struct Shop {
     jobs: Sender<Job>,
 }
 
+/// The end of the thread.
+pub struct Ended(oneshot::Receiver<()>);
+
+impl Ended {
+    /// Waits for it.
+    pub async fn wait(&mut self) {
+        if !self.0.is_terminated() {
+            let _ = (&mut self.0).await;
+        }
+    }
+}
+
 /// The thread has ended: the agent is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the agent is stopping")]
 pub struct Closed;
 
 impl Shop {
-    /// Starts the thread over what `open` brings. The thread ends when the last `Shop` is dropped and the job
-    /// at hand is done.
-    pub fn start(mut workshop: Workshop) -> std::io::Result<(Shop, JoinHandle<()>)> {
+    /// Starts the thread. It ends after the job at hand once it is told to stop, or by a panic.
+    pub fn start(mut workshop: Workshop) -> std::io::Result<(Shop, Ended)> {
         let (jobs, queue) = mpsc::channel::<Job>();
-        let thread = std::thread::Builder::new().name("pass".to_owned()).spawn(move || {
-            while let Ok(job) = queue.recv() {
+        let (end, ended) = oneshot::channel::<()>();
+        let stopping = Arc::clone(&workshop.stopping);
+        std::thread::Builder::new().name("pass".to_owned()).spawn(move || {
+            // Dropped however the thread ends.
+            let _end = end;
+            while let Ok(job) = queue.recv()
+                && !stopping.load(Ordering::Relaxed)
+            {
                 job(&mut workshop);
                 PULSE.beat();
             }
         })?;
-        Ok((Shop { jobs }, thread))
+        Ok((Shop { jobs }, Ended(ended)))
+    }
+
+    /// Has the thread stop after the step at hand: what is queued is not begun any more.
+    pub fn close(&self, stopping: &AtomicBool) {
+        stopping.store(true, Ordering::Relaxed);
+        // If it has ended already, there is nobody to wake.
+        let _ = self.jobs.send(Box::new(|_| ()));
     }
 
     /// Has something done there and waits for what comes of it.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::bounds::Bounds;
+use super::errand::Basis;
 use crate::attribution::gather::Inquiry;
 use crate::guard::{self, firewall::Awaiting};
 use crate::host::files::{Attributes, Root};
@@ -23,9 +24,7 @@ use crate::reconcile::pass::{Removals, Stage};
 use crate::reconcile::report::Seen;
 use crate::reconcile::scope::KindScope;
 use crate::reconcile::{Engine, Order, PassReport, Purpose, Scope, World, pass};
-use crate::record::{
-    self, Applied, Fact, History, OpenState, PassCounts, PassResult, PassScope, Record, RecordError,
-};
+use crate::record::{self, OpenState, PassCounts, PassResult, PassScope, Record, RecordError};
 use crate::status::standing::Standing;
 use crate::status::{PassSummary, ResourceLine, SuspensionLine};
 
@@ -34,9 +33,6 @@ const CORRECTED_SHOWN_FOR: Duration = Duration::from_secs(3600);
 
 /// Tidying reads every note of what is kept: not in every full pass.
 const TIDY_EVERY: Duration = Duration::from_secs(24 * 3600);
-
-/// So many of the newest tries are looked at after a restart.
-const RECALLED: u32 = 4096;
 
 /// The tools and the memory of the thread that touches the host.
 pub struct Workshop {
@@ -68,9 +64,9 @@ pub struct Workshop {
     /// corrections are made by then.
     pub inquiry: Inquiry,
     /// Root of the declared fingerprint.
-    declared: Digest,
-    /// Contents of the desired state before the one in force: an undone revision finds them still there.
-    wanted_before: BTreeSet<Digest>,
+    pub(super) declared: Digest,
+    /// What the desired state in force was compiled from, if that is known.
+    pub(super) basis: Option<Basis>,
     /// When it was tidied last, on the boot-time clock.
     tidied: Option<Duration>,
 }
@@ -97,6 +93,17 @@ pub struct PassDone {
     pub summary: PassSummary,
     /// How everything stands now.
     pub view: View,
+    /// Whether all contents that were wanted were there.
+    pub stock: Stock,
+}
+
+/// Whether the store of contents has what it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stock {
+    /// As far as was asked.
+    Whole,
+    /// Something is missing or damaged: it has to be compiled again.
+    Short,
 }
 
 /// How everything stands, as the status shows it.
@@ -181,62 +188,9 @@ impl Workshop {
             progress: Box::new(|_| ()),
             inquiry: Inquiry::new(None),
             declared: Digest::of(b""),
-            wanted_before: BTreeSet::new(),
+            basis: None,
             tidied: None,
         })
-    }
-
-    /// Takes up what was last applied, so that a host is held to it without network and repository.
-    pub fn resume(&mut self) -> Result<Option<Arc<Desired>>, RecordError> {
-        let desired = match record::load_applied(&self.state)? {
-            Applied::Never => return Ok(None),
-            Applied::Current(desired) => desired,
-            Applied::Previous { desired, why } => {
-                self.notes.push(format!(
-                    "the last applied state can't be read ({why}): the one before it is in force"
-                ));
-                desired
-            }
-        };
-        let desired = Arc::new(*desired);
-        self.take_up(Arc::clone(&desired))?;
-        self.recall();
-        Ok(Some(desired))
-    }
-
-    /// Waits outlive a restart: what was tried lately stands in the history.
-    fn recall(&mut self) {
-        let now = self.host.clock.now();
-        let since = now.checked_sub(Engine::RECALL).unwrap_or(Timestamp::MIN);
-        let tried = match History::open(&self.state) {
-            Ok(Some(history)) => history.tried(since, RECALLED),
-            Ok(None) => return,
-            Err(error) => Err(error),
-        };
-        match tried {
-            Ok(stories) => self.engine.recall(&stories, (now, self.host.clock.since_boot())),
-            Err(error) => {
-                self.notes
-                    .push(format!("waits of before the restart are forgotten: {}", super::chain(&error)));
-            }
-        }
-    }
-
-    /// Puts another desired state in force: durable first, so that a crash right after continues with it.
-    pub fn adopt(&mut self, desired: Arc<Desired>) -> Result<(), RecordError> {
-        record::store_applied(&self.state, &desired)?;
-        if let Some(revision) = &desired.revision {
-            self.record.set_fact(Fact::LastAccepted, &revision.commit)?;
-            self.record.set_fact(Fact::LastApplied, &self.host.clock.now())?;
-        }
-        self.take_up(Arc::clone(&desired))?;
-        // What neither this state nor the one before it lays down is no longer wanted.
-        let mut wanted = self.engine.contents();
-        wanted.extend(std::mem::replace(&mut self.wanted_before, wanted.clone()));
-        if let Err(error) = self.contents.retain(&wanted) {
-            self.notes.push(format!("contents that are no longer wanted stay: {}", error.chain()));
-        }
-        Ok(())
     }
 
     /// Runs a pass all the way and writes it down. None if what was noticed was the echo of our own work.
@@ -280,7 +234,8 @@ impl Workshop {
         }
         memory::give_back();
         let summary = summary(id, triggers, started, &scope, &report);
-        Some(PassDone { report, summary, view: self.view() })
+        let stock = if self.contents.has_lost() { Stock::Short } else { Stock::Whole };
+        Some(PassDone { report, summary, view: self.view(), stock })
     }
 
     /// How everything stands.
@@ -362,24 +317,25 @@ impl Workshop {
     }
 
     fn run(&mut self, order: &Order) -> PassReport {
+        // A plan is nobody's progress.
+        let progress: &dyn Fn(Stage) = match order.purpose {
+            Purpose::Apply => &*self.progress,
+            Purpose::Plan => &|_| (),
+        };
         let world = World {
             host: &self.host,
             contents: &self.contents,
             keep: &self.keep,
             stopping: &self.stopping,
-            progress: &*self.progress,
+            progress,
         };
         pass(&mut self.engine, &world, order, &mut self.record)
     }
 
-    fn take_up(&mut self, desired: Arc<Desired>) -> Result<(), RecordError> {
-        if let Err(fault) = self.engine.adopt(desired, &mut self.record) {
-            // In force all the same; what could not be written down is written with the next change, or holds it.
-            self.notes.push(fault.to_string());
+    pub(super) fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
         }
-        self.declared = self.engine.desired().fingerprint().root();
-        self.standing.adopt(self.engine.declared());
-        Ok(())
     }
 }
 

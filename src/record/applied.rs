@@ -4,6 +4,8 @@
 //! First line: `agentd-applied 1 sha256 DIGEST`; the rest is the canonical JSON of the desired state, which the
 //! digest is of.
 
+use std::path::{Path, PathBuf};
+
 use crate::host::files::{Attributes, FilesError, Root};
 use crate::kind::Desired;
 use crate::model::{Digest, fingerprint};
@@ -66,6 +68,21 @@ pub fn store_applied(state: &Root, desired: &Desired) -> Result<(), RecordError>
     }
     state.write(CURRENT, &bytes, attributes).map_err(unusable)?;
     Ok(())
+}
+
+/// Moves aside what can't be used, for a person to look at: what is applied next is written afresh. It is never
+/// deleted, and never read as "nothing is declared".
+pub fn set_applied_aside(state: &Root) -> Result<PathBuf, RecordError> {
+    for name in [CURRENT, PREVIOUS] {
+        let (folder, name) = state.parent(Path::new(name)).map_err(unusable)?;
+        let mut aside = name.to_owned();
+        aside.push(".damaged");
+        if folder.stat(name).map_err(unusable)?.is_some() {
+            folder.remove(&aside).map_err(unusable)?;
+            folder.move_to(name, &folder, &aside).map_err(unusable)?;
+        }
+    }
+    Ok(state.absolute(format!("{CURRENT}.damaged")))
 }
 
 /// A file or folder that belongs to whoever we are: root, or the user of a test.

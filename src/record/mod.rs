@@ -42,7 +42,7 @@ use crate::host::files::FilesError;
 use crate::kind::Reaction;
 use crate::model::ResourceId;
 
-pub use applied::{Applied, load_applied, load_previous, store_applied};
+pub use applied::{Applied, load_applied, load_previous, set_applied_aside, store_applied};
 pub use chain::{Entry, Head, Verification};
 pub use drifts::{DriftId, Effect, Next, OpenDrift, Settled, Settlement, Sighting};
 pub use history::{Attempt, DriftFilter, DriftRecord, History, PassFilter};

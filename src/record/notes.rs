@@ -113,8 +113,10 @@ pub struct Quarantined {
 /// What is remembered by name, one value each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fact {
-    /// The commit that was last accepted: the host never follows an older one by itself.
+    /// The commit that was last accepted, and of which branch: the host never follows an older one by itself.
     LastAccepted,
+    /// What the last applied desired state was compiled from.
+    Compiled,
     /// When the remote was last reached, and what it said.
     LastFetch,
     /// When a revision was last applied.
@@ -127,6 +129,7 @@ impl Fact {
     const fn word(self) -> &'static str {
         match self {
             Fact::LastAccepted => "last-accepted",
+            Fact::Compiled => "compiled",
             Fact::LastFetch => "last-fetch",
             Fact::LastApplied => "last-applied",
             Fact::SyncSince => "sync-since",

@@ -21,6 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::host::program::{ProgramError, Run};
+use crate::keep::Contents;
 
 /// Our own binary, the very one that is running: an upgrade in between does not mix two versions.
 const OURSELVES: &str = "/proc/self/exe";
@@ -35,6 +36,27 @@ pub enum Worker {
     Fetch,
     /// Compiles one commit for one host.
     Compile,
+}
+
+/// Whoever does the work: processes of our own; in tests, whatever a test says.
+pub trait Workers: Send + Sync {
+    /// Fetches a branch into its store.
+    fn fetch(&self, request: &fetch::Request) -> fetch::Answered;
+    /// Compiles a commit for this host; its contents go to `contents`.
+    fn compile(&self, request: &compile::Request, contents: &Contents) -> compile::Answered;
+}
+
+/// The unprivileged processes.
+pub struct Processes;
+
+impl Workers for Processes {
+    fn fetch(&self, request: &fetch::Request) -> fetch::Answered {
+        fetch::run(request)
+    }
+
+    fn compile(&self, request: &compile::Request, contents: &Contents) -> compile::Answered {
+        compile::run(request, contents)
+    }
 }
 
 /// Why a worker gave no answer.
