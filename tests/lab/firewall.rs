@@ -124,10 +124,7 @@ impl std::ops::Deref for Site {
 impl Site {
     fn boot(suite: Suite) -> Self {
         let host = Lab::new().boot(suite, "web-1");
-        let program = std::env::current_exe().unwrap();
-        let folder = host.disk().join("srv/driver");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::copy(program, folder.join("driver")).unwrap();
+        crate::inside::bring(&host);
         let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/agentd-firewall.service");
         std::fs::copy(unit, host.disk().join("etc/systemd/system/agentd-firewall.service")).unwrap();
         host.run(&["systemctl", "daemon-reload"]).ok();

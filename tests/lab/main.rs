@@ -36,6 +36,7 @@ mod bench;
 mod firewall;
 mod foundation;
 mod harness;
+mod inside;
 mod main_path;
 mod package;
 mod package_of_agent;

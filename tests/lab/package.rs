@@ -87,10 +87,7 @@ impl std::ops::Deref for Site {
 impl Site {
     fn boot(lab: &Lab, suite: Suite) -> Self {
         let host = lab.boot(suite, "web-1");
-        let program = std::env::current_exe().unwrap();
-        let folder = host.disk().join("srv/driver");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::copy(program, folder.join("driver")).unwrap();
+        crate::inside::bring(&host);
         Site { host }
     }
 

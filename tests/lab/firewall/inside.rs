@@ -5,48 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentd::host::Host;
-use agentd::host::accounts::SystemAccounts;
-use agentd::host::clock::SystemClock;
-use agentd::host::files::Root;
-use agentd::host::netfilter::SystemNetfilter;
-use agentd::host::program::SystemPrograms;
-use agentd::host::units::SystemUnits;
-use agentd::keep::{Contents, Keep, Limits};
-use agentd::kind::firewall::{Change, Firewall, Spec, undo};
-use agentd::kind::parse::{MaterialFault, Materials};
-use agentd::kind::{
-    ApplyCx, DiffCx, Difference, Kind, Levels, ParseCx, Planned, PruneDefaults, Reaction, Specs, Want,
-};
-use agentd::model::located::Entry;
-use agentd::model::{Content, Faults, Located, OutcomeResult, Place, ResourceId, Value};
+use agentd::keep::Contents;
+use agentd::kind::firewall::{Change, Firewall, undo};
+use agentd::kind::{ApplyCx, DiffCx, Difference, Kind, Planned, Want};
 use serde_json::{Value as Json, json};
 
+use crate::inside::{NoLevels, command, declared, keep, system, told};
+
 /// How this module is started in the host.
-pub const COMMAND: [&str; 6] = [
-    "/srv/driver/driver",
-    "firewall::inside::in_the_host",
-    "--exact",
-    "--ignored",
-    "--nocapture",
-    "--test-threads=1",
-];
+pub const COMMAND: [&str; 6] = command("firewall::inside::in_the_host");
 
 /// Long enough for a person to look, short enough for a test to wait for.
 const WINDOW: Duration = Duration::from_secs(5);
 const LONG_WINDOW: Duration = Duration::from_secs(600);
 
-/// Follows the order in `ORDER` for `/srv/driver/declaration.toml`.
+/// Follows the order in `ORDER` for the declaration.
 #[test]
 #[ignore = "runs inside a host of the laboratory, started by the other tests"]
 fn in_the_host() {
-    let host = Host {
-        root: Root::open("/").unwrap(),
-        programs: Arc::new(SystemPrograms),
-        units: Arc::new(SystemUnits::new()),
-        netfilter: Arc::new(SystemNetfilter::open().unwrap()),
-        accounts: Arc::new(SystemAccounts::new()),
-        clock: Arc::new(SystemClock),
-    };
+    let host = system();
     let report = match std::env::var("ORDER").unwrap().as_str() {
         "pass" => pass(&host, Firewall::default()),
         "guarded" => pass(&host, guarded(WINDOW)),
@@ -65,15 +42,14 @@ fn guarded(wait: Duration) -> Firewall {
 }
 
 fn pass(host: &Host, mut kind: Firewall) -> Json {
-    let specs = specs(&std::fs::read_to_string("/srv/driver/declaration.toml").unwrap());
+    let specs = declared("firewall").firewall;
     let want = Want { specs: &specs, prune: &BTreeSet::new(), only: None };
     let observed = match kind.observe(host, &want) {
         Ok(observed) => observed,
         Err(error) => return json!({ "unknown": error.message }),
     };
     let differences = kind.diff(&want, &observed, &DiffCx { levels: &NoLevels });
-    let folder = tempfile::tempdir_in("/srv/driver").unwrap();
-    let keep = Keep::open(&Root::open(folder.path()).unwrap(), Limits::default()).unwrap();
+    let (keep, _folder) = keep();
     let plan = shown(&differences);
     let changes: Vec<_> = differences
         .into_iter()
@@ -105,67 +81,4 @@ fn shown(differences: &[Difference<Change>]) -> Vec<String> {
         format!("{}: {}", difference.key, fields.collect::<Vec<_>>().join("; "))
     };
     differences.iter().map(line).collect()
-}
-
-fn told(result: OutcomeResult) -> String {
-    match result {
-        OutcomeResult::Done => "done".to_owned(),
-        OutcomeResult::DoneNoting { note } => format!("done ({note})"),
-        OutcomeResult::Waiting { message } => format!("waiting for {message}"),
-        OutcomeResult::Failed { message } => format!("failed {message}"),
-    }
-}
-
-fn specs(text: &str) -> Specs<Spec> {
-    let table: toml::Table = text.parse().unwrap();
-    let (mut faults, defaults) = (Faults::default(), PruneDefaults::default());
-    let mut cx = ParseCx { faults: &mut faults, materials: &mut NoFiles, prune: &defaults };
-    let specs = Firewall::parse(&located(&toml::Value::Table(table)), &mut cx);
-    Firewall::validate(&specs).into_iter().for_each(|fault| faults.push(fault));
-    assert!(!faults.has_errors(), "{faults:?}");
-    specs
-}
-
-fn located(value: &toml::Value) -> Located {
-    let place = Place::file("roles/lab.toml");
-    let value = match value {
-        toml::Value::String(text) => Value::String(text.clone()),
-        toml::Value::Boolean(truth) => Value::Boolean(*truth),
-        toml::Value::Integer(number) => Value::Integer(*number),
-        toml::Value::Array(values) => Value::Array(values.iter().map(located).collect()),
-        toml::Value::Table(table) => {
-            let entry = |value| Entry { key_place: place.clone(), value: located(value) };
-            Value::Table(table.iter().map(|(key, value)| (key.clone(), entry(value))).collect())
-        }
-        other => panic!("not in these tests: {other}"),
-    };
-    Located { value, place, below: Vec::new() }
-}
-
-struct NoFiles;
-
-impl Materials for NoFiles {
-    fn source(&mut self, path: &str) -> Result<Content, MaterialFault> {
-        unreachable!("{path}")
-    }
-
-    fn template(&mut self, path: &str) -> Result<Content, MaterialFault> {
-        unreachable!("{path}")
-    }
-
-    fn inline(&mut self, bytes: Vec<u8>) -> Content {
-        Content::of(&bytes)
-    }
-}
-
-struct NoLevels;
-
-impl Levels for NoLevels {
-    fn now(&self, _inputs: &[ResourceId]) -> Option<u64> {
-        None
-    }
-
-    fn seen(&self, _service: &ResourceId, _reaction: Reaction) -> Option<u64> {
-        None
-    }
 }
