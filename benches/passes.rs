@@ -262,7 +262,7 @@ impl Site {
             purpose: Purpose::Apply,
             mode: DriftMode::Enabled,
             patience: Patience::Impatient,
-            removals: Removals::Approved,
+            removals: Removals { limit: u32::MAX, ..Removals::default() },
         };
         pass(&mut self.engine, &world, &order, &mut self.record)
     }

@@ -166,9 +166,14 @@ fn approve(workshop: &mut Workshop, what: &str, peer: &Peer) -> Answered {
         let what = format!("`{what}` is not the commit in force: `agentctl status` names it");
         return Answered { reply: Err(Refusal::NotFound { what }), view: None, look_at: None };
     };
-    let approval =
-        Approval { what: commit.to_string(), by: owner(workshop, peer), at: workshop.host.clock.now() };
-    let message = format!("the removals of {} may be made", commit.short());
+    let removals = workshop.engine.held_removals().clone();
+    if removals.is_empty() {
+        let what = "nothing waits to be approved: `agentctl plan` shows what will be done".to_owned();
+        return Answered { reply: Err(Refusal::NotFound { what }), view: None, look_at: None };
+    }
+    let message = format!("{} removals of {} may be made", removals.len(), commit.short());
+    let (by, at) = (owner(workshop, peer), workshop.host.clock.now());
+    let approval = Approval { what: commit.to_string(), by, at, removals };
     let written = workshop.record.approve(approval).map_err(failed);
     Answered {
         reply: written.map(|()| Reply::Done(DoneReply { message })),

@@ -206,13 +206,12 @@ impl Workshop {
         let scope = if only_noticed { self.without_echoes(scope, began)? } else { scope };
         let started = self.host.clock.now();
         let commit = self.engine.desired().revision.as_ref().map(|revision| revision.commit.clone());
-        let approved = commit.as_ref().is_some_and(|commit| self.record.approval(commit.as_str()).is_some());
         let number = self.record.begin_pass(triggers.clone(), record_scope(&scope), commit);
         let patience = match triggers.contains(&Trigger::Request) {
             true => Patience::Impatient,
             false => Patience::Patient,
         };
-        let removals = if approved { Removals::Approved } else { self.limited() };
+        let removals = self.removals();
         let order =
             Order { scope: scope.clone(), purpose: Purpose::Apply, mode: self.mode, patience, removals };
         let mut report = self.run(&order);
@@ -265,7 +264,7 @@ impl Workshop {
             purpose: Purpose::Plan,
             mode: self.mode,
             patience: Patience::Impatient,
-            removals: self.limited(),
+            removals: self.removals(),
         };
         let report = self.run(&order);
         memory::give_back();
@@ -288,8 +287,11 @@ impl Workshop {
         }
     }
 
-    fn limited(&self) -> Removals {
-        Removals::Limited { to: self.bounds.removal_limit }
+    fn removals(&self) -> Removals {
+        let revision = self.engine.desired().revision.as_ref();
+        let approval = revision.and_then(|revision| self.record.approval(revision.commit.as_str()));
+        let approved = approval.map(|approval| approval.removals).unwrap_or_default();
+        Removals { limit: self.bounds.removal_limit, approved }
     }
 
     /// Lets go of what was kept, and of what was written down, for long enough.

@@ -233,6 +233,9 @@ pub struct Difference<C> {
     /// What is wrong with it beyond being different, while nothing is done about it: it crashed and is left to its
     /// own restart, or it can never be as declared. Shown as failed.
     pub failing: Option<String>,
+    /// Of what is not declared itself: the declared resource that wants it gone, such as the exclusive directory it
+    /// lies in. Mode and suspension of that one hold for this one.
+    pub owner: Option<Key>,
 }
 
 /// What a comparison may know besides desired and observed.

@@ -28,6 +28,8 @@ pub struct Engine {
     pub(super) reactions: Reactions,
     /// Given up by the desired state in force, and not written down yet; none when all of that is.
     unwritten: Option<Vec<ResourceId>>,
+    /// What the last pass would have removed, had it not been more than the limit.
+    pub(super) held_removals: BTreeSet<ResourceId>,
 }
 
 impl Engine {
@@ -40,6 +42,7 @@ impl Engine {
             attempts: Attempts::default(),
             reactions: Reactions::default(),
             unwritten: None,
+            held_removals: BTreeSet::new(),
         }
     }
 
@@ -56,6 +59,7 @@ impl Engine {
         self.inputs = self.lanes.iter().flat_map(|lane| lane.inputs()).collect();
         self.attempts.declared_anew();
         self.reactions.clear();
+        self.held_removals.clear();
         self.desired = desired;
         self.unwritten = Some(given_up);
         self.catch_up(memory)
@@ -101,6 +105,17 @@ impl Engine {
     /// Every declared key of a kind.
     pub fn keys(&self, kind: KindName) -> Vec<Key> {
         self.lanes.iter().find(|lane| lane.kind() == kind).map(|lane| lane.keys()).unwrap_or_default()
+    }
+
+    /// What waits for a person to let it go, because it is more than the limit.
+    pub fn held_removals(&self) -> &BTreeSet<ResourceId> {
+        &self.held_removals
+    }
+
+    /// What of that a pass did not look at itself.
+    pub(super) fn held_beside(&self, scope: &Scope, blind: &[(KindName, String)]) -> BTreeSet<ResourceId> {
+        let is_blind = |id: &ResourceId| blind.iter().any(|(kind, _)| *kind == id.kind);
+        self.held_removals.iter().filter(|id| !scope.contains(id) || is_blind(id)).cloned().collect()
     }
 
     /// Digests of the contents the desired state in force lays down.

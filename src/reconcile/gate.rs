@@ -56,7 +56,9 @@ impl Gate<'_> {
             DriftMode::Warn => return Judgement::Held(Held::Warn),
             DriftMode::Enabled => {}
         }
-        if let Some(reason) = (self.suspended)(&finding.resource) {
+        let owner = finding.owner.as_ref().map(|owner| &owner.resource);
+        if let Some(reason) = [&finding.resource].into_iter().chain(owner).find_map(|id| (self.suspended)(id))
+        {
             return Judgement::Held(Held::Suspended(reason));
         }
         if let Some(waiting) = &finding.waiting {
@@ -141,6 +143,9 @@ pub fn verdict(finding: &Finding, attempts: &Attempts) -> Verdict {
     // It is older than its inputs, which we changed: the host itself did not move.
     if finding.only_reacts() {
         return Verdict::Behind;
+    }
+    if let Some(owner) = &finding.owner {
+        return if owner.settled { Verdict::Drifted } else { Verdict::Behind };
     }
     match (finding.remembered.converged, finding.spec) {
         (Some(converged), Some(spec)) if converged == spec => Verdict::Drifted,

@@ -71,9 +71,9 @@ pub struct Finding {
     pub waiting: Option<String>,
     /// What is wrong with it while nothing is done about it.
     pub failing: Option<String>,
-    /// Where it is declared; none if the declaration dropped it.
+    /// Where it, or what wants it gone, is declared; none if the declaration dropped it.
     pub declared: Option<Place>,
-    /// Digest of its spec; none if the declaration dropped it.
+    /// Digest of its spec; none if it is not declared.
     pub spec: Option<Digest>,
     /// What is remembered of it.
     pub remembered: Remembered,
@@ -83,6 +83,17 @@ pub struct Finding {
     pub prune: bool,
     /// Whether it is certainly not there now.
     pub absent: bool,
+    /// Of what is not declared itself: who wants it gone.
+    pub owner: Option<Owner>,
+}
+
+/// The declared resource that wants something gone: its mode and suspension hold for that, too.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owner {
+    /// Which.
+    pub resource: ResourceId,
+    /// Whether it had been as declared, so that what is there now came later: the host moved.
+    pub settled: bool,
 }
 
 impl Finding {
@@ -125,6 +136,9 @@ pub struct Lane<K: Kind> {
     differences: Vec<Difference<K::Change>>,
     /// Declared, and not remembered as converged under this spec.
     unsettled: BTreeMap<Key, Digest>,
+    /// Undeclared things that were there when the declaration first wanted them gone: that they are in the way is its
+    /// doing, and nobody's else.
+    foretold: BTreeSet<Key>,
 }
 
 impl<K: Kind + Part> Lane<K> {
@@ -137,6 +151,7 @@ impl<K: Kind + Part> Lane<K> {
             observed: Observed::default(),
             differences: Vec::new(),
             unsettled: BTreeMap::new(),
+            foretold: BTreeSet::new(),
         }
     }
 
@@ -146,8 +161,9 @@ impl<K: Kind + Part> Lane<K> {
 
     fn finding(&self, difference: &Difference<K::Change>, memory: &dyn Memory) -> Finding {
         let resource = ResourceId::new(K::NAME, difference.key.clone());
-        let Difference { key, fields, changes, waiting, failing } = difference;
-        let declared = K::part(&self.desired).get(key);
+        let Difference { key, fields, changes, waiting, failing, owner } = difference;
+        let own = K::part(&self.desired).get(key);
+        let declared = own.or_else(|| K::part(&self.desired).get(owner.as_ref()?));
         let action = |change: &K::Change| Action {
             step: change.step(),
             text: change.to_string(),
@@ -162,10 +178,27 @@ impl<K: Kind + Part> Lane<K> {
             waiting: waiting.clone(),
             failing: failing.clone(),
             declared: declared.map(|declared| declared.provenance.winner.clone()),
-            spec: declared.map(|declared| fingerprint::of(&declared.spec)),
+            spec: own.map(|declared| fingerprint::of(&declared.spec)),
             drift: declared.and_then(|declared| declared.drift),
-            prune: declared.is_some_and(|declared| declared.prune),
+            prune: own.is_some_and(|declared| declared.prune),
             absent: matches!(self.observed.readings.get(key), Some(Reading::Absent)),
+            owner: owner.as_ref().map(|owner| Owner {
+                resource: ResourceId::new(K::NAME, owner.clone()),
+                settled: !self.foretold.contains(key),
+            }),
+        }
+    }
+
+    /// Remembers what was there before what wants it gone was first as declared, for as long as it is there.
+    fn foretell(&mut self, only: Option<&BTreeSet<Key>>) {
+        let unwanted = |difference: &&Difference<K::Change>| difference.owner.is_some();
+        let there: BTreeSet<&Key> =
+            self.differences.iter().filter(unwanted).map(|difference| &difference.key).collect();
+        self.foretold.retain(|key| there.contains(key) || only.is_some_and(|only| !only.contains(key)));
+        for Difference { key, owner, .. } in &self.differences {
+            if owner.as_ref().is_some_and(|owner| self.unsettled.contains_key(owner)) {
+                self.foretold.insert(key.clone());
+            }
         }
     }
 
@@ -186,6 +219,8 @@ impl<K: Kind + Part> Stage for Lane<K> {
         let dropped = known.filter(|(key, _)| !specs.contains_key(key));
         let (prune, give_up): (Vec<_>, Vec<_>) = dropped.partition(|(_, known)| known.prune && known.brought);
         self.prune = prune.into_iter().map(|(key, _)| key).collect();
+        let give_up: Vec<Key> = give_up.into_iter().map(|(key, _)| key).collect();
+        self.foretold = give_up.iter().cloned().collect();
         let converged = |key: &Key| memory.resource(&ResourceId::new(K::NAME, key.clone())).converged;
         self.unsettled = specs
             .iter()
@@ -194,7 +229,7 @@ impl<K: Kind + Part> Stage for Lane<K> {
             .map(|(key, digest)| (key.clone(), digest))
             .collect();
         self.rest();
-        give_up.into_iter().map(|(key, _)| key).collect()
+        give_up
     }
 
     fn observe(&mut self, host: &Host, only: Option<&BTreeSet<Key>>) -> Result<(), String> {
@@ -218,6 +253,7 @@ impl<K: Kind + Part> Stage for Lane<K> {
         memory: &dyn Memory,
     ) -> Vec<Finding> {
         self.differences = self.kind.diff(&self.want(only), &self.observed, cx);
+        self.foretell(only);
         self.differences.iter().map(|difference| self.finding(difference, memory)).collect()
     }
 

@@ -60,10 +60,10 @@ pub enum Resolution {
 /// The number of a drift in the record.
 pub type DriftId = u64;
 
-/// Memory could not be written: no change may be made that could not be accounted for.
+/// Memory could not be written: no change is begun that could not be accounted for.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the record can't be written ({message}): nothing is changed until it can; free space below its folder"
+    "the record can't be written ({message}): no further change is begun until it can; free space below its folder"
 )]
 pub struct MemoryError {
     /// What failed, on which file.

@@ -58,7 +58,7 @@ pub struct Order {
     pub mode: DriftMode,
     /// Whether waits are kept.
     pub patience: Patience,
-    /// Whether a person approved of the removals of this revision.
+    /// How much may be taken away.
     pub removals: Removals,
 }
 
@@ -71,16 +71,13 @@ pub enum Purpose {
     Apply,
 }
 
-/// Whether removals above the limit may be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Removals {
-    /// As the policy's limit says, and no more than the local settings allow.
-    Limited {
-        /// What the local settings allow in one pass.
-        to: u32,
-    },
-    /// A person approved of them.
-    Approved,
+/// How much may be taken away without a person's word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removals {
+    /// What the local settings allow in one pass; the declaration may say less.
+    pub limit: u32,
+    /// What a person let go: it does not count.
+    pub approved: BTreeSet<ResourceId>,
 }
 
 /// What is as declared, and what is gone as asked: written down at the end of the pass.
@@ -105,16 +102,22 @@ pub fn pass(engine: &mut Engine, world: &World<'_>, order: &Order, memory: &mut 
     let mut report = PassReport::default();
     let mut settled = Settled::default();
     let mut cases = survey(engine, world, &scope, order, memory, &mut settled, &mut report);
-    hold_removals_above_limit(&mut cases, engine.desired.policy.removal_limit, order.removals);
+    let limit = engine.desired.policy.removal_limit.min(order.removals.limit);
+    let held = engine.held_beside(&scope, &report.blind);
+    let held = hold_removals_above_limit(&mut cases, limit, &order.removals.approved, held);
+    if order.purpose == Purpose::Apply {
+        engine.held_removals = held;
+    }
     report.plan = plan(engine, &cases);
     (world.progress)(Stage::Observed(cases.iter().filter(|case| case.held.is_none()).count()));
 
     if order.purpose == Purpose::Apply {
         let done = caught_up.and_then(|()| write_down(&mut cases, memory)).and_then(|()| {
-            apply(engine, world, &mut cases, memory, &mut report)?;
+            let applied = apply(engine, world, &mut cases, memory, &mut report);
+            // Whatever could not be written down meanwhile: what was changed is looked at.
             (world.progress)(Stage::Verifying);
             verify(engine, world, &mut cases, started, memory, &mut settled, &mut report);
-            conclude(&cases, &scope, settled, memory, &report)
+            applied.and(conclude(&cases, &scope, settled, memory, &report))
         });
         let differs = |id: &ResourceId| cases.iter().any(|case| case.finding.resource == *id);
         engine.attempts.found_right(|id| scope.contains(id) && !differs(id) && !report.is_unread(id));
@@ -192,17 +195,23 @@ fn survey(
     cases
 }
 
-/// A commit that takes away more than the limit waits for a person, with all its removals.
-fn hold_removals_above_limit(cases: &mut [Case], limit: u32, removals: Removals) {
-    let removes =
-        |case: &Case| case.held.is_none() && case.finding.actions.iter().any(|action| action.removes);
-    let count = cases.iter().filter(|case| removes(case)).count();
-    let limit = match removals {
-        Removals::Approved => return,
-        Removals::Limited { to } => limit.min(to),
+/// More removals than the limit wait for a person, all of them. What an earlier pass holds back counts along, or a
+/// pass over a part would let go what the whole does not. Returns what is held back now.
+fn hold_removals_above_limit(
+    cases: &mut [Case],
+    limit: u32,
+    approved: &BTreeSet<ResourceId>,
+    mut held: BTreeSet<ResourceId>,
+) -> BTreeSet<ResourceId> {
+    let removes = |case: &Case| {
+        case.held.is_none()
+            && case.finding.actions.iter().any(|action| action.removes)
+            && !approved.contains(&case.finding.resource)
     };
+    held.extend(cases.iter().filter(|case| removes(case)).map(|case| case.finding.resource.clone()));
+    let count = held.len();
     if count <= limit as usize {
-        return;
+        return BTreeSet::new();
     }
     let why = format!(
         "{count} resources would be removed and the limit is {limit}; `agentctl plan` shows them, \
@@ -211,6 +220,7 @@ fn hold_removals_above_limit(cases: &mut [Case], limit: u32, removals: Removals)
     for case in cases.iter_mut().filter(|case| removes(case)) {
         case.held = Some(Held::RemovalLimit(why.clone()));
     }
+    held
 }
 
 fn plan(engine: &Engine, cases: &[Case]) -> Plan {
@@ -245,6 +255,7 @@ fn apply(
     if index.is_empty() {
         return Ok(());
     }
+    let mut fault = None;
     let now = world.host.clock.since_boot();
     index.iter().for_each(|(id, at)| engine.attempts.made(id, cases[*at].finding.spec, now));
     let hold_units = units_to_hold(cases);
@@ -284,7 +295,8 @@ fn apply(
                 let saw_all = engine.inputs.of(&id).all(|input| is_complete(cases, input));
                 if result == OutcomeResult::Done && !one.settles.is_empty() && saw_all {
                     // If this is not remembered, the reaction happens once more: harmless, and told.
-                    memory.see(&engine.inputs.settled(&id, &one.settles, memory))?;
+                    let seen = memory.see(&engine.inputs.settled(&id, &one.settles, memory));
+                    fault = fault.or(seen.err());
                 }
                 if let OutcomeResult::Failed { message } = &result {
                     engine.attempts.ended(&id, attempts::Outcome::Failed(message.clone()));
@@ -302,7 +314,7 @@ fn apply(
             }
         }
     }
-    Ok(())
+    fault.map_or(Ok(()), Err)
 }
 
 /// Units that a package's own scripts must not start: their declared state is not reached yet.

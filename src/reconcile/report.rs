@@ -33,7 +33,8 @@ pub struct PassReport {
     pub again: bool,
     /// When the next attempt on something that is not right is due, on the boot-time clock, and on what.
     pub retry: Option<(Duration, Scope)>,
-    /// The record could not be written: why, and what to do. Nothing was changed then.
+    /// The record could not be written: why, and what to do. Where this was so before the first change, none was
+    /// made.
     pub record_fault: Option<String>,
 }
 

@@ -1,6 +1,6 @@
 //! Small things that are remembered by name: suspensions, approvals, quarantined commits, facts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -97,6 +97,9 @@ pub struct Approval {
     pub by: String,
     /// When.
     pub at: Timestamp,
+    /// What may be removed by it: what waited when it was given, and nothing that came to it later.
+    #[serde(default)]
+    pub removals: BTreeSet<ResourceId>,
 }
 
 /// A commit that is not to be applied again.

@@ -68,7 +68,7 @@ impl Agent {
             purpose: Purpose::Apply,
             mode: DriftMode::Enabled,
             patience,
-            removals: Removals::Limited { to: u32::MAX },
+            removals: Removals { limit: u32::MAX, ..Removals::default() },
         };
         let report = pass(&mut self.engine, &world, &order, &mut self.memory);
         assert_eq!(report.record_fault, None);

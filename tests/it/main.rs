@@ -8,6 +8,7 @@ mod declaration;
 mod file;
 mod file_crash;
 mod package;
+mod pass;
 mod service;
 mod source;
 mod tidy;

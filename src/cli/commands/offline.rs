@@ -60,7 +60,7 @@ pub fn plan(
         purpose: Purpose::Plan,
         mode: DriftMode::Enabled,
         patience: Patience::Impatient,
-        removals: Removals::Limited { to: u32::MAX },
+        removals: Removals { limit: u32::MAX, ..Removals::default() },
     };
     let report = pass(&mut engine, &world, &order, &mut memory);
     notes.extend(report.notes.iter().cloned());

@@ -148,21 +148,22 @@ fn undeclared(
         });
         return Some(Difference { waiting, ..difference });
     }
-    is_inside_exclusive(want, observed, key).then(|| removal(key, Act::Remove, state))
+    let owner = exclusive_above(want, observed, key)?;
+    Some(Difference { owner: Some(owner.clone()), ..removal(key, Act::Remove, state) })
 }
 
-/// Whether the removal of an undeclared file is demanded: the nearest declared directory above it is exclusive,
-/// and that directory was read whole.
-fn is_inside_exclusive(want: &Want<'_, Spec>, observed: &Observed<State>, key: &Key) -> bool {
+/// What demands the removal of an undeclared file: the nearest declared directory above it, if that one is exclusive
+/// and was read whole.
+fn exclusive_above<'a>(want: &Want<'a, Spec>, observed: &Observed<State>, key: &Key) -> Option<&'a Key> {
     let above: Vec<&str> = ancestors(key.as_str()).collect();
     let nearest = above.into_iter().rev().find_map(|above| want.specs.get_key_value(above));
-    let Some((top, declared)) = nearest else { return false };
+    let (top, declared) = nearest?;
     let exclusive = match &declared.spec {
         Spec::Directory { exclusive, .. } => *exclusive,
         Spec::File { .. } | Spec::Link { .. } | Spec::Absent => false,
     };
     let blind = matches!(observed.readings.get(top), Some(Reading::Unknown(_)));
-    exclusive && !blind && is_below(key.as_str(), top.as_str())
+    (exclusive && !blind && is_below(key.as_str(), top.as_str())).then_some(top)
 }
 
 fn removal(key: &Key, act: Act, state: &State) -> Difference<Change> {
@@ -176,7 +177,7 @@ fn removal(key: &Key, act: Act, state: &State) -> Difference<Change> {
 
 fn difference(key: &Key, fields: Vec<FieldDiff>, act: Act, text: String) -> Difference<Change> {
     let changes = vec![Change { key: key.clone(), act, text }];
-    Difference { key: key.clone(), fields, changes, waiting: None, failing: None }
+    Difference { key: key.clone(), fields, changes, waiting: None, failing: None, owner: None }
 }
 
 fn waiting(aside: &Aside, ownership: &Ownership) -> Option<String> {

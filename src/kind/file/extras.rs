@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::ops::Bound;
+use std::path::Path;
 
 use super::observe::Look;
 use super::path::ancestors;
@@ -27,7 +28,7 @@ pub(super) fn find(
 ) {
     for (key, ignore) in directories(want) {
         let mut sweep = Sweep { look, want, top: key.as_str(), ignore, found: Vec::new(), notes };
-        let swept = sweep.look.root.folder(key.as_str()).and_then(|folder| match folder {
+        let swept = itself(sweep.look.root, key).and_then(|folder| match folder {
             Some(folder) => sweep.folder(&folder, key.as_str(), DEPTH_LIMIT),
             None => Ok(()),
         });
@@ -42,6 +43,16 @@ pub(super) fn find(
                 readings.push((key.clone(), Reading::Unknown(error.chain())));
             }
         }
+    }
+}
+
+/// The folder of this very path: what a link in its place leads to is nobody's to sweep.
+fn itself(root: &Root, key: &Key) -> Result<Option<Folder>, FilesError> {
+    let path = Path::new(key.as_str());
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    match root.folder(parent)? {
+        Some(parent) => parent.subfolder(name),
+        None => Ok(None),
     }
 }
 

@@ -216,10 +216,23 @@ impl Firewall {
         };
         let difference = |(key, fields, action): (Key, Vec<FieldDiff>, Option<Action>)| {
             let changes = change(&key, action).into_iter().collect();
-            Difference { key, fields, changes, waiting: None, failing: None }
+            let owner = owner(want, &key);
+            Difference { key, fields, changes, waiting: None, failing: None, owner }
         };
         found.into_iter().map(difference).collect()
     }
+}
+
+/// Who wants something gone that is not declared: what declares other tables unwanted, the chain it stands in, or
+/// else whatever is declared first, for the table is one.
+fn owner(want: &Want<'_, Spec>, key: &Key) -> Option<Key> {
+    let specs = want.specs;
+    if specs.contains_key(key) || want.prune.contains(key) {
+        return None;
+    }
+    let chain = key.as_str().split_once('/').map_or("", |(chain, _)| chain);
+    let by = if key.as_str().starts_with("table/") { keys::TABLES } else { chain };
+    specs.get_key_value(by).or_else(|| specs.iter().next()).map(|(owner, _)| owner.clone())
 }
 
 /// Everything that differs, in scope or not: loading the table touches all of it.

@@ -176,6 +176,7 @@ pub fn difference(key: &Key, spec: &Spec, state: Option<&State>) -> Option<Diffe
         changes,
         waiting: None,
         failing: None,
+        owner: None,
     })
 }
 
@@ -189,6 +190,7 @@ pub fn pruned(key: &Key, state: Option<&State>) -> Option<Difference<Change>> {
         changes,
         waiting: None,
         failing: None,
+        owner: None,
     })
 }
 

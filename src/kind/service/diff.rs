@@ -47,7 +47,7 @@ impl Draft {
     fn finish(self, key: &Key) -> Option<Difference<Change>> {
         let Draft { fields, changes, waiting, failing } = self;
         let nothing = changes.is_empty() && waiting.is_none() && failing.is_none();
-        (!nothing).then(|| Difference { key: key.clone(), fields, changes, waiting, failing })
+        (!nothing).then(|| Difference { key: key.clone(), fields, changes, waiting, failing, owner: None })
     }
 }
 

@@ -196,7 +196,9 @@ fn contradiction(key: &Key, spec: &Spec, place: &Place) -> Option<Diagnostic> {
 
 /// Units whose start ends the host's work, and units the host, or we, can't do without.
 fn own_goal(unit: &UnitName, spec: &Spec, place: &Place) -> Option<Diagnostic> {
-    const ENDINGS: [&str; 14] = [
+    const ENDINGS: [&str; 16] = [
+        "runlevel0",
+        "runlevel6",
         "poweroff",
         "reboot",
         "halt",
@@ -212,8 +214,9 @@ fn own_goal(unit: &UnitName, spec: &Spec, place: &Place) -> Option<Diagnostic> {
         "hibernate",
         "hybrid-sleep",
     ];
-    const VITAL: [&str; 7] = [
+    const VITAL: [&str; 8] = [
         "agentd.service",
+        "agentd-firewall.service",
         "dbus.service",
         "dbus.socket",
         "dbus-broker.service",

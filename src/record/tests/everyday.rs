@@ -205,7 +205,9 @@ fn facts_quarantine_and_approvals_are_remembered() {
     record.set_fact(Fact::LastAccepted, &commit('c')).unwrap();
     let at = "2026-11-23T12:00:00Z".parse().unwrap();
     record.quarantine(Quarantined { commit: commit('d'), reason: "locked out".into(), since: at }).unwrap();
-    record.approve(Approval { what: commit('e').to_string(), by: "root".into(), at }).unwrap();
+    record
+        .approve(Approval { what: commit('e').to_string(), by: "root".into(), at, removals: BTreeSet::new() })
+        .unwrap();
     drop(record);
     let mut record = bench.open();
     assert_eq!(record.fact(Fact::LastAccepted), Some(commit('c')));

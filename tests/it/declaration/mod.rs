@@ -15,7 +15,7 @@ use agentd::host::facts::Facts;
 type Files = BTreeMap<String, Vec<u8>>;
 
 /// A small Debian 12 machine.
-fn facts() -> Facts {
+pub fn facts() -> Facts {
     Facts {
         os: "debian".into(),
         os_version: "12".into(),
