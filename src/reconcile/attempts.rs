@@ -231,6 +231,7 @@ mod tests {
             drift: None,
             prune: false,
             absent: false,
+            owner: None,
         }
     }
 

@@ -135,7 +135,7 @@ impl Scene {
             purpose: Purpose::Apply,
             mode: DriftMode::Enabled,
             patience,
-            removals: Removals::Limited { to: u32::MAX },
+            removals: Removals { limit: u32::MAX, ..Removals::default() },
         };
         let report = pass(&mut self.engine, &world, &order, record);
         assert_eq!(report.record_fault, None);
