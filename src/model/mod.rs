@@ -11,6 +11,7 @@ pub mod digest;
 pub mod drift;
 pub mod fingerprint;
 pub mod id;
+pub mod lines;
 pub mod located;
 pub mod outcome;
 pub mod place;

@@ -6,11 +6,11 @@ use std::collections::HashSet;
 use gix::ObjectId;
 use gix::objs::{Kind, TreeRefIter};
 use serde::{Deserialize, Serialize};
-use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use super::commit::{self, CommitInfo, Node};
 use super::error::StoreError;
 use super::objects::{Objects, damaged};
+use crate::model::lines::{self, DiffOp};
 
 /// Most commits looked at for one line. A walk of that length takes seconds; beyond it the answer is "at or before".
 const MOST_STEPS: usize = 50_000;
@@ -66,7 +66,7 @@ pub(crate) fn blame(
     let mut trail = find(objects, node.tree, path, &[])?;
     let blob = blob_of(&trail).ok_or_else(|| BlameError::NoFile(path.to_owned()))?;
     let mut content = file(objects, blob, path)?;
-    let lines = split(&content).len();
+    let lines = lines::split(&content).len();
     let mut index = match usize::try_from(line).ok().and_then(|line| line.checked_sub(1)) {
         Some(index) if index < lines => index,
         Some(_) | None => return Err(BlameError::NoLine { path: path.to_owned(), lines, line }),
@@ -128,8 +128,7 @@ fn older(
 
 /// Where a line of the new content was in the old one, if it was there.
 fn origin(old: &[u8], new: &[u8], index: usize) -> Option<usize> {
-    let (old, new) = (split(old), split(new));
-    for op in capture_diff_slices(Algorithm::Myers, &old, &new) {
+    for op in lines::compare(&lines::split(old), &lines::split(new)) {
         if let DiffOp::Equal { old_index, new_index, len } = op
             && (new_index..new_index + len).contains(&index)
         {
@@ -137,10 +136,6 @@ fn origin(old: &[u8], new: &[u8], index: usize) -> Option<usize> {
         }
     }
     None
-}
-
-fn split(content: &[u8]) -> Vec<&[u8]> {
-    content.split_inclusive(|byte| *byte == b'\n').collect()
 }
 
 fn file(objects: &Objects, blob: ObjectId, path: &str) -> Result<Vec<u8>, BlameError> {

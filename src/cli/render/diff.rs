@@ -3,12 +3,13 @@
 
 use std::fmt::Write;
 
-use similar::{ChangeTag, TextDiff};
+use similar::{DiffTag, group_diff_ops};
 
 use super::Look;
 use super::escape;
 use super::style::Tone;
 use crate::control::wire::{ContentPair, ContentText, DiffReply, ResourceDiff, Unread};
+use crate::model::lines::{self, DiffOp};
 
 /// Everything that differs.
 pub fn page(reply: &DiffReply, look: &Look) -> String {
@@ -97,30 +98,56 @@ fn contents(pair: &ContentPair, look: &Look) -> String {
     unified(&text(&pair.observed), &text(&pair.desired), look)
 }
 
+/// Lines around a change that are shown as well.
+const CONTEXT: usize = 3;
+
 /// A unified diff from what is there to what is declared, indented.
 fn unified(observed: &str, desired: &str, look: &Look) -> String {
-    let diff = TextDiff::from_lines(observed, desired);
+    let (old, new) = (lines::split(observed.as_bytes()), lines::split(desired.as_bytes()));
     let mut text = format!(
         "  {}\n  {}\n",
         look.painter.paint(Tone::Strong, "--- on this host"),
         look.painter.paint(Tone::Strong, "+++ declared")
     );
-    for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
-        let _ = writeln!(text, "  {}", look.painter.paint(Tone::Place, hunk.header().to_string().trim_end()));
-        for change in hunk.iter_changes() {
-            let (sign, tone) = match change.tag() {
-                ChangeTag::Delete => ('-', Tone::Bad),
-                ChangeTag::Insert => ('+', Tone::Good),
-                ChangeTag::Equal => (' ', Tone::Plain),
-            };
-            let value = change.value();
-            let line = value.strip_suffix('\n').unwrap_or(value);
-            let shown = format!("{sign}{}", escape::content_line(line));
-            let _ = writeln!(text, "  {}", look.painter.paint(tone, &shown));
-            if change.missing_newline() {
-                let _ = writeln!(text, "  {}", look.painter.paint(Tone::Dim, "\\ no line break at the end"));
+    for hunk in group_diff_ops(lines::compare(&old, &new), CONTEXT) {
+        let _ = writeln!(text, "  {}", look.painter.paint(Tone::Place, &head(&hunk)));
+        for op in hunk {
+            let (tag, gone, come) = op.as_tag_tuple();
+            match tag {
+                DiffTag::Equal => change(&mut text, ' ', Tone::Plain, &old[gone], look),
+                DiffTag::Delete | DiffTag::Insert | DiffTag::Replace => {
+                    change(&mut text, '-', Tone::Bad, &old[gone], look);
+                    change(&mut text, '+', Tone::Good, &new[come], look);
+                }
             }
         }
     }
     text
+}
+
+/// `@@ -1,3 +1,4 @@`: which lines of both sides follow.
+fn head(hunk: &[DiffOp]) -> String {
+    let (Some(first), Some(last)) = (hunk.first(), hunk.last()) else { return String::new() };
+    let place = |begin: usize, end: usize| match end - begin {
+        // Where nothing is, the line before it is named.
+        0 => format!("{begin},0"),
+        1 => format!("{}", begin + 1),
+        length => format!("{},{length}", begin + 1),
+    };
+    let old = place(first.old_range().start, last.old_range().end);
+    let new = place(first.new_range().start, last.new_range().end);
+    format!("@@ -{old} +{new} @@")
+}
+
+/// Lines that stay, go or come.
+fn change(text: &mut String, sign: char, tone: Tone, lines: &[&[u8]], look: &Look) {
+    for line in lines {
+        let whole = String::from_utf8_lossy(line);
+        let line = whole.strip_suffix('\n');
+        let shown = format!("{sign}{}", escape::content_line(line.unwrap_or(&whole)));
+        let _ = writeln!(text, "  {}", look.painter.paint(tone, &shown));
+        if line.is_none() {
+            let _ = writeln!(text, "  {}", look.painter.paint(Tone::Dim, "\\ no line break at the end"));
+        }
+    }
 }

@@ -27,9 +27,9 @@ const ENROL: &str = "agentctl enroll --url https://git.example.org/fleet.git --b
 const IMPATIENT: &str = "interval = \"5s\"\n";
 
 const ABOUT: &str = "\
-Two throwaway Debian servers and a git server in containers, on a network of their own: no service, file or rule of
-this machine is touched. What is said of a host is what its own tools say (dpkg-query, cat, stat, nft, systemctl).
-Ctrl-C ends it; what it leaves behind the next run removes.";
+Two throwaway Debian servers and a git server, in containers on a network of their own: no service,
+file or rule of this machine is touched. What is said of a host is what its own tools say
+(dpkg-query, cat, stat, nft, systemctl). Ctrl-C ends it; what that leaves, the next run removes.";
 
 /// How wide the pages of agentctl are made.
 const PAGE: usize = 110;
