@@ -240,11 +240,11 @@ impl fmt::Display for Fault {
             }
             Fault::Rewritten { last, tip } => write!(
                 f,
-                "the branch was rewritten: {tip} does not descend from the accepted {last}; push a commit on top of it, or let a person accept the new history"
+                "the branch was rewritten: {tip} does not descend from the accepted {last}; push a commit on top of it, or accept the new history by `agentctl enroll` with the same --url and --branch"
             ),
             Fault::HistoryTooShort { last, tip } => write!(
                 f,
-                "the history within the limits does not show that {tip} descends from the accepted {last}; raise the limits, or let a person accept it"
+                "the history within the limits does not show that {tip} descends from the accepted {last}; raise the limits, or accept it by `agentctl enroll` with the same --url and --branch"
             ),
             Fault::Corrupt => f.write_str("what the server sent does not hold together; run `git fsck` on the server"),
             Fault::Settings => f.write_str("the settings of the source don't fit"),

@@ -112,7 +112,10 @@ fn start(common: &Arguments, outside: &mut Outside<'_>) -> Result<(), CliError> 
             {
                 std::thread::sleep(Duration::from_millis(50));
             }
-            Err(CliError::Agent(ClientError::Refused(_))) | Ok(_) => return Ok(()),
+            // It may have been enrolled before: only this says that what the branch has now is accepted.
+            Err(CliError::Agent(ClientError::Refused(_))) | Ok(_) => {
+                return ask::agent::<DoneReply>(common, &Request::Reload).map(drop);
+            }
             Err(error) => return Err(error),
         }
     }
