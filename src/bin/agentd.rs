@@ -72,7 +72,9 @@ fn run(config: PathBuf, state: PathBuf, socket: PathBuf) -> Result<(), Box<dyn s
     let kinds = daemon::kinds(&window);
     let aside = std::sync::Arc::new(daemon::this_host()?);
     let workers = std::sync::Arc::new(Processes);
-    daemon::run(daemon::this_host()?, kinds, Place { state, socket, window, aside, workers, load })?;
+    let patience = daemon::PATIENCE;
+    let place = Place { state, socket, window, aside, patience, workers, load };
+    daemon::run(daemon::this_host()?, kinds, place)?;
     Ok(())
 }
 

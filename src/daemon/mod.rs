@@ -23,13 +23,15 @@ mod run;
 mod service;
 mod setup;
 mod shop;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod view;
 mod watches;
 mod workshop;
 
 pub use kinds::{kinds, this_host};
-pub use run::{DaemonError, Place, run};
+pub use run::{DaemonError, PATIENCE, Place, run};
 pub use setup::{Setup, setup};
 
 /// An error with its causes, as the edge prints it.

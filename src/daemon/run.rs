@@ -41,7 +41,7 @@ use crate::worker::Workers;
 
 /// How long the step at hand may take to end when we are to stop: well within the patience of the service manager,
 /// and longer than anything takes but what others do for us.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the daemon works.
 pub struct Place {
@@ -53,6 +53,8 @@ pub struct Place {
     pub window: Arc<Window>,
     /// The host as the loop sees it: only to read and settle what waits for a confirmation while a pass is at work.
     pub aside: Arc<Host>,
+    /// How long the step at hand may take to end when the agent is to stop.
+    pub patience: Duration,
     /// Fetches and compiles.
     pub workers: Arc<dyn Workers>,
     /// Reads the settings anew.
@@ -87,6 +89,17 @@ pub enum DaemonError {
 
 /// Runs until it is told to stop.
 pub fn run(host: Host, engine: Engine, place: Place) -> Result<(), DaemonError> {
+    run_and_tell(host, engine, place, |_| ())
+}
+
+/// Runs, and tells once, when it listens, how it is told of things.
+pub(super) fn run_and_tell(
+    host: Host,
+    engine: Engine,
+    place: Place,
+    tell: impl FnOnce(UnboundedSender<Event>),
+) -> Result<(), DaemonError> {
+    let patience = place.patience;
     let system = |what| move |source| DaemonError::System { what, source };
     let setup = (place.load)().map_err(DaemonError::Settings)?;
     place.window.set(setup.guard_window);
@@ -101,8 +114,9 @@ pub fn run(host: Host, engine: Engine, place: Place) -> Result<(), DaemonError> 
         .map_err(system("start the event loop"))?;
     let outcome = runtime.block_on(async {
         let (mut daemon, mut ears) = Daemon::start(setup, place, workshop)?;
+        tell(daemon.sender.clone());
         let outcome = daemon.listen(&mut ears).await;
-        daemon.stop(&mut ears).await;
+        daemon.stop(&mut ears, patience).await;
         outcome
     });
     // Whatever still waits for a process would hold us up for as long as that takes.
@@ -259,10 +273,10 @@ impl Daemon {
 
     /// Has the other thread finish the step at hand. Where that step is the work of others (apt in a unit of its
     /// own), they go on without us, and the next start takes it up.
-    async fn stop(&self, ears: &mut Ears) {
+    async fn stop(&self, ears: &mut Ears, patience: Duration) {
         self.manager.stopping();
         self.shop.close(&self.stopping);
-        match tokio::time::timeout(PATIENCE, ears.ended.wait()).await {
+        match tokio::time::timeout(patience, ears.ended.wait()).await {
             Ok(()) => info!("stopped"),
             Err(_) => info!("stopped; the step at hand goes on without the agent"),
         }

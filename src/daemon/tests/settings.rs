@@ -1,0 +1,115 @@
+//! The settings, and what the host is, move.
+
+use super::*;
+use crate::model::vocabulary::Sync;
+
+const TELLING: &[(&str, &str)] = &[(MOTD, "{host} {site} {folder}")];
+
+fn relabel(setup: &mut Setup) {
+    setup.labels.insert("site".to_owned(), "ams".to_owned());
+}
+
+#[test]
+fn changed_labels_are_compiled_for_without_another_commit() {
+    let site = Site::following(TELLING);
+    site.reload(relabel);
+    site.shows(MOTD, "web-1 ams ");
+    assert_eq!(site.forge.compiles(), ['a', 'a']);
+}
+
+#[test]
+fn a_changed_name_and_folder_are_compiled_for() {
+    let site = Site::following(TELLING);
+    site.reload(|setup| setup.host = "web-2".to_owned());
+    site.shows(MOTD, "web-2 fra ");
+    site.enrol(|setup| setup.remote.as_mut().unwrap().subfolder = Some("fleet".to_owned()));
+    site.shows(MOTD, "web-2 fra fleet");
+}
+
+#[test]
+fn what_changed_while_the_agent_was_off_is_compiled_for_also_without_the_remote() {
+    let mut site = Site::following(TELLING);
+    site.restart();
+    site.sync();
+    assert_eq!(site.forge.compiles(), ['a'], "the same again is not compiled again");
+    site.stop().unwrap();
+    relabel(&mut site.setup.lock().unwrap());
+    site.forge.cut_off(crate::source::Fault::Unreachable);
+    site.start();
+    site.shows(MOTD, "web-1 ams ");
+}
+
+#[test]
+fn who_enrols_again_is_shown_what_is_declared_now() {
+    let site = Site::following(TELLING);
+    site.enrol(relabel);
+    let reply = site.sync();
+    assert_eq!(reply.fetch_error, None);
+    assert_eq!(std::fs::read_to_string(site.file(MOTD)).unwrap(), "web-1 ams ");
+}
+
+#[test]
+fn the_mode_is_obeyed_from_the_reload_on() {
+    let site = Site::following(TELLING);
+    site.reload(|setup| setup.mode = DriftMode::Warn);
+    until("the mode is shown", || site.status().mode == DriftMode::Warn);
+    std::fs::write(site.file(MOTD), "vandal").unwrap();
+    assert!(matches!(site.sync().status.sync, Sync::OutOfSync(_)));
+    assert_eq!(std::fs::read_to_string(site.file(MOTD)).unwrap(), "vandal");
+    site.reload(|setup| setup.mode = DriftMode::Enabled);
+    site.shows(MOTD, "web-1 fra ");
+}
+
+#[test]
+fn another_branch_is_followed_although_nothing_there_descends_from_what_is_in_force() {
+    let site = Site::following(&[(MOTD, "main")]);
+    site.forge.push("next", 'b', &[(MOTD, "next")]);
+    site.reload(|setup| setup.remote = Some(remote("next")));
+    site.shows(MOTD, "next");
+    // And back, to a commit that is older than what is in force: the settings are a person's word.
+    site.reload(|setup| setup.remote = Some(remote("main")));
+    site.shows(MOTD, "main");
+}
+
+#[test]
+fn an_answer_of_the_branch_before_is_not_taken_for_the_new_ones() {
+    let site = Site::following(&[(MOTD, "main")]);
+    site.forge.push("next", 'b', &[(MOTD, "next")]);
+    site.forge.hold(forge::Step::Fetch);
+    site.forge.push("main", 'c', &[(MOTD, "never")]);
+    site.reload(|setup| setup.remote = Some(remote("next")));
+    until("the settings were read", || site.status().source.branch == "next");
+    assert_eq!(site.status().source.last_success, None, "nothing was heard of it yet");
+    site.forge.let_go();
+    site.shows(MOTD, "next");
+    assert_eq!(site.forge.compiles(), ['a', 'b']);
+    assert_eq!(site.status().source.error, None);
+}
+
+#[test]
+fn a_rewritten_branch_is_refused_until_a_person_enrols_again() {
+    let mut site = Site::following(&[(MOTD, "old")]);
+    site.forge.rewrite("main", 'b', &[(MOTD, "new")]);
+    let refused = site.sync().fetch_error.unwrap();
+    assert!(refused.contains("rewritten") && refused.contains("agentctl enroll"), "{refused}");
+    // Neither by reading the settings again nor by a restart.
+    site.reload(|_| ());
+    assert!(site.sync().fetch_error.is_some());
+    site.restart();
+    assert!(site.sync().fetch_error.is_some());
+    assert_eq!(site.in_force(), Some('a'));
+    site.enrol(|_| ());
+    site.shows(MOTD, "new");
+}
+
+#[test]
+fn a_person_s_word_outlives_a_restart() {
+    let mut site = Site::following(&[(MOTD, "old")]);
+    site.forge.cut_off(crate::source::Fault::Unreachable);
+    site.forge.rewrite("main", 'b', &[(MOTD, "new")]);
+    site.enrol(|_| ());
+    site.sync();
+    site.restart();
+    site.forge.plug_in();
+    site.shows(MOTD, "new");
+}

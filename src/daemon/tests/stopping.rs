@@ -1,0 +1,122 @@
+//! Long passes, stops in the middle of everything, and the death of the other thread.
+
+use super::forge::Step;
+use super::*;
+use crate::control::wire::HistoryQuery;
+use crate::control::wire::HistoryReply;
+use crate::host::program::{FakePrograms, Finished};
+use crate::record::{PassFilter, Record};
+
+/// A pass that takes until this file is there: the check of what it lays down waits for it.
+fn hold_passes(site: &Site) -> PathBuf {
+    let gate = site.path("gate");
+    let wait = format!("until [ -e {} ]; do sleep 0.01; done", gate.display());
+    site.forge.check_by(&["/bin/sh", "-c", &wait]);
+    gate
+}
+
+fn is_passing(site: &Site) -> bool {
+    site.status().conditions.iter().any(|one| one.kind == "Reconciling" && one.status == Some(true))
+}
+
+#[test]
+fn two_commits_during_one_long_pass_become_one_and_lose_no_content() {
+    let mut site = Site::new();
+    let gate = hold_passes(&site);
+    site.forge.push("main", 'a', &[(MOTD, "a")]);
+    site.start();
+    site.is_at('a');
+    until("the pass is at work", || is_passing(&site));
+    site.forge.push("main", 'b', &[(MOTD, "b")]);
+    until("b is compiled", || site.forge.compiles().contains(&'b'));
+    site.forge.push("main", 'c', &[(MOTD, "c")]);
+    until("c is compiled", || site.forge.compiles().contains(&'c'));
+    assert_eq!(site.in_force(), Some('a'));
+    std::fs::write(gate, "").unwrap();
+    site.shows(MOTD, "c");
+    let passes = Some(PassFilter::default());
+    let history: HistoryReply =
+        site.ask(&Request::History(HistoryQuery { id: None, drifts: None, passes })).unwrap();
+    let commits: Vec<_> = history.passes.iter().filter_map(|pass| pass.commit.clone()).collect();
+    assert!(!commits.contains(&forge::id('b')), "b was never in force: {commits:?}");
+    assert_eq!(site.status().applied.unwrap().commit, forge::id('c'));
+}
+
+#[test]
+fn the_remote_is_asked_also_while_a_new_revision_waits_for_a_long_pass() {
+    let mut site = Site::new();
+    hold_passes(&site);
+    site.forge.push("main", 'a', &[(MOTD, "a")]);
+    site.start();
+    site.is_at('a');
+    until("the pass is at work", || is_passing(&site));
+    site.forge.push("main", 'b', &[(MOTD, "b")]);
+    until("b is compiled", || site.forge.compiles().contains(&'b'));
+    let before = site.forge.fetches().len();
+    until("it is asked on", || site.forge.fetches().len() > before + 3);
+}
+
+#[test]
+fn a_sync_is_not_answered_by_a_fetch_that_was_begun_before_it() {
+    let site = Site::following(&[(MOTD, "a")]);
+    site.forge.hold(Step::Fetch);
+    site.forge.push("main", 'b', &[(MOTD, "b")]);
+    let socket = site.path("socket");
+    let order = Request::Sync(SyncOrder { fetch: FetchFirst::Yes });
+    let sync = std::thread::spawn(move || ask::<SyncReply>(socket, &order).unwrap());
+    until("the loop took it", || {
+        let tasks = site.status();
+        tasks.applied.is_some() && !sync.is_finished()
+    });
+    site.forge.let_go();
+    let reply = sync.join().unwrap();
+    assert_eq!(reply.status.applied.unwrap().commit, forge::id('b'));
+    assert_eq!(std::fs::read_to_string(site.file(MOTD)).unwrap(), "b");
+}
+
+#[test]
+fn it_stops_at_once_while_a_fetch_or_a_compile_is_under_way() {
+    for step in [Step::Fetch, Step::Compile] {
+        let mut site = Site::following(&[(MOTD, "a")]);
+        let forge = Arc::clone(&site.forge);
+        let held = std::thread::spawn(move || forge.hold(step));
+        site.forge.push("main", 'b', &[(MOTD, "b")]);
+        held.join().unwrap();
+        site.stop().unwrap_or_else(|error| panic!("{step:?}: {error}"));
+        site.forge.let_go();
+    }
+}
+
+#[test]
+fn it_stops_in_the_middle_of_a_pass_and_the_next_start_finishes_the_work() {
+    let mut site = Site::new();
+    let gate = hold_passes(&site);
+    site.forge.push("main", 'a', &[(MOTD, "a")]);
+    site.start();
+    until("the pass is at work", || is_passing(&site));
+    // A question that waits behind the pass does not hold it up either.
+    let socket = site.path("socket");
+    let plan = std::thread::spawn(move || ask::<serde_json::Value>(socket, &Request::Plan));
+    site.stop().unwrap();
+    assert!(plan.join().unwrap().is_err());
+    std::fs::write(gate, "").unwrap();
+    // In life the process ends here; in this test the step at hand ends and lets go of the record.
+    let state = Root::open(site.path("state")).unwrap();
+    until("the record is let go", || Record::open(&state, Arc::new(SystemClock)).is_ok());
+    site.start();
+    site.shows(MOTD, "a");
+}
+
+#[test]
+fn a_panic_in_a_pass_or_in_a_question_is_the_end_of_the_agent_and_its_next_start_goes_on() {
+    let mut site = Site::new();
+    site.programs = Arc::new(FakePrograms::answering(|_| panic!("a check that was not foreseen")));
+    site.forge.check_by(&["/bin/true"]);
+    site.forge.push("main", 'a', &[(MOTD, "a")]);
+    site.start();
+    assert!(matches!(site.end(), Err(DaemonError::Died)), "it must not go on without anyone to pass");
+    let done = |_: &_| Ok(Finished { code: Some(0), stdout: Vec::new(), stderr: Vec::new() });
+    site.programs = Arc::new(FakePrograms::answering(done));
+    site.start();
+    site.shows(MOTD, "a");
+}
