@@ -17,10 +17,10 @@ const ANCESTORS: usize = 12;
 pub(super) fn of(facts: &ProcessFacts, gathered: &Gathered) -> Actor {
     let account = |uid: u32| Account { uid, name: gathered.people.get(&uid).cloned() };
     let contained = container(facts);
-    // Within a container the same number may be another person.
+    // Within a container the same number may be another person; root is root everywhere.
     let user = match &contained {
+        Some(_) => facts.euid.map(|uid| Account { uid, name: (uid == 0).then(|| "root".to_owned()) }),
         None => facts.euid.map(account),
-        Some(_) => facts.euid.map(|uid| Account { uid, name: None }),
     };
     let ancestors = facts.ancestors.iter().take(ANCESTORS);
     Actor {

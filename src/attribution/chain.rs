@@ -147,7 +147,8 @@ fn pick<'a>(images: &[&'a Executed], testimony: &Testimony, path: Option<&str>) 
             return Pick::One(before);
         }
     }
-    let just_forked = before.is_fork && now.since.saturating_sub(before.since) < FORK_TO_EXEC;
+    let soon = now.since.saturating_sub(before.since) < FORK_TO_EXEC;
+    let just_forked = before.is_fork && (soon || scripts::only_starts(before));
     if just_forked || scripts::wrote_nothing(before) {
         return Pick::One(now);
     }
@@ -205,11 +206,14 @@ fn seen_and_noted(
 /// What the kernel noted, in the words of /proc.
 fn noted(image: &Executed, processes: &Processes) -> ProcessFacts {
     let path = Some(&image.interpreter).filter(|path| !path.is_empty());
+    let is_contained = image.namespace != FIRST_NAMESPACE && image.namespace != 0;
+    // A container has a file tree of its own, in which links lead elsewhere.
+    let real = |path: &String| processes.paths.get(path).filter(|_| !is_contained).unwrap_or(path).clone();
     ProcessFacts {
         pid: image.pid,
         parent: image.parent,
         started: image.started,
-        executable: path.map(|path| processes.paths.get(path).unwrap_or(path).clone()),
+        executable: path.map(real),
         is_deleted: false,
         name: image.name.clone(),
         command: image.command.clone(),
@@ -219,7 +223,7 @@ fn noted(image: &Executed, processes: &Processes) -> ProcessFacts {
         session: image.session,
         terminal: None,
         cgroup: processes.groups.get(&image.cgroup).cloned(),
-        is_contained: image.namespace != FIRST_NAMESPACE && image.namespace != 0,
+        is_contained,
         ancestors: Vec::new(),
     }
 }

@@ -48,11 +48,16 @@ pub struct Inquiry {
 }
 
 impl Inquiry {
-    /// An inquiry that asks this cache, if there is one.
+    /// An inquiry that asks this cache, if there is one. What this process and its children do is nobody's doing.
     pub fn new(cache: Option<Arc<dyn ExecCache>>) -> Self {
+        Inquiry::beside(std::process::id(), cache)
+    }
+
+    /// The same, where another process is the agent.
+    pub fn beside(own: u32, cache: Option<Arc<dyn ExecCache>>) -> Self {
         Inquiry {
             cache,
-            own: std::process::id(),
+            own,
             testimonies: Vec::new(),
             images: BTreeMap::new(),
             looked: BTreeMap::new(),

@@ -24,6 +24,9 @@ const WRAPPERS: [&str; 18] = [
     "systemd-executor",
     "taskset",
 ];
+/// Programs whose children prepare a session or a job and then become it.
+const STARTERS: [&str; 10] =
+    ["atd", "cron", "login", "runuser", "sshd", "sshd-session", "su", "sudo", "systemd", "systemd-executor"];
 /// Programs that take a script as an argument.
 const SHELLS: [&str; 8] = ["ash", "bash", "dash", "ksh", "mksh", "rbash", "sh", "zsh"];
 /// What a shell writes to and nobody sees.
@@ -31,6 +34,11 @@ const HARMLESS: [&str; 8] =
     ["2>&1", "1>&2", ">&2", "2>/dev/null", "2> /dev/null", "&>/dev/null", ">/dev/null", "> /dev/null"];
 /// Words that make a shell run what is written elsewhere, or write by itself.
 const ELSEWHERE: [&str; 6] = [".", "source", "eval", "history", "fc", "trap"];
+
+/// Whether a fork of this program does nothing but become another one, however long it prepares that.
+pub(super) fn only_starts(image: &Executed) -> bool {
+    STARTERS.contains(&base(&image.interpreter))
+}
 
 /// The last part of a path.
 pub(super) fn base(path: &str) -> &str {

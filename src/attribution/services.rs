@@ -42,12 +42,18 @@ const BOOT_FIELDS: [&str; 3] = ["enabled", "masked", "unit file"];
 
 pub(super) fn attribute(question: &Question, gathered: &Gathered) -> Attribution {
     let unit = question.resource.key.as_str();
-    let is_boot = !question.fields.is_empty()
-        && question.fields.iter().all(|field| BOOT_FIELDS.contains(&field.as_str()));
-    if is_boot && let Some(attribution) = by_links(unit, question, gathered) {
+    let is_boot = |field: &String| BOOT_FIELDS.contains(&field.as_str());
+    let about_boot = question.fields.iter().any(is_boot);
+    let about_running = question.fields.is_empty() || !question.fields.iter().all(is_boot);
+    let verbs: Vec<&str> = match (about_boot, about_running) {
+        (true, false) => BOOT_VERBS.to_vec(),
+        (false, _) => RUN_VERBS.to_vec(),
+        (true, true) => [&BOOT_VERBS[..], &RUN_VERBS[..]].concat(),
+    };
+    if !about_running && let Some(attribution) = by_links(unit, question, gathered) {
         return attribution;
     }
-    by_command(unit, is_boot, question, gathered)
+    by_command(unit, &verbs, question, gathered)
 }
 
 /// Who changed the unit's own links and files, unless it was systemd on somebody's behalf.
@@ -65,7 +71,7 @@ fn by_links(unit: &str, question: &Question, gathered: &Gathered) -> Option<Attr
     (!findings.is_empty()).then(|| verdict::over(findings, gathered))
 }
 
-fn by_command(unit: &str, is_boot: bool, question: &Question, gathered: &Gathered) -> Attribution {
+fn by_command(unit: &str, verbs: &[&str], question: &Question, gathered: &Gathered) -> Attribution {
     let Some(_) = &gathered.recent else {
         return Attribution::unknown(format!(
             "systemd does not say who asked for it, and which programs were started is not known here{}",
@@ -73,7 +79,7 @@ fn by_command(unit: &str, is_boot: bool, question: &Question, gathered: &Gathere
         ));
     };
     let notes = gathered.newest_images(question.good);
-    let asked = |note: &&&Executed| asks(note, unit, is_boot);
+    let asked = |note: &&&Executed| asks(note, unit, verbs);
     let facts =
         notes.iter().filter(asked).map(|note| (note.since, chain::from_note(note, &gathered.processes)));
     let mut suspects: Vec<Suspect> = facts
@@ -117,21 +123,18 @@ pub(super) fn is_client(note: &Executed) -> bool {
     CLIENTS.contains(&program) || CLIENTS.contains(&script) || KILLERS.contains(&program)
 }
 
-fn asks(note: &Executed, unit: &str, is_boot: bool) -> bool {
+fn asks(note: &Executed, unit: &str, verbs: &[&str]) -> bool {
     let program = base(&note.interpreter);
     let stem = unit.strip_suffix(".service").unwrap_or(unit);
     let arguments = || note.command.iter().skip(1).map(String::as_str);
     if KILLERS.contains(&program) {
-        return !is_boot && arguments().any(|argument| argument == stem);
+        return verbs.contains(&"kill") && arguments().any(|argument| argument == stem);
     }
     if !is_client(note) {
         return false;
     }
-    let verbs = |verbs: &[&str]| {
-        arguments().any(|argument| verbs.iter().any(|verb| argument.to_ascii_lowercase().contains(verb)))
-    };
-    let is_verb = if is_boot { verbs(&BOOT_VERBS) } else { verbs(&RUN_VERBS) };
-    is_verb && arguments().any(|argument| means(argument, unit, stem))
+    let is_verb = |argument: &str| verbs.iter().any(|verb| argument.to_ascii_lowercase().contains(verb));
+    arguments().any(is_verb) && arguments().any(|argument| means(argument, unit, stem))
 }
 
 /// Whether an argument names the unit, or is a pattern that does.

@@ -322,7 +322,7 @@ fn somebody_from_outside_is_unknown_and_somebody_in_a_container_is_named_with_it
     inside.processes.groups.insert(9, "/machine.slice/machine-web.scope".to_owned());
     let actor = attribute(&motd(&["content"]), &inside).actor.unwrap();
     assert_eq!(actor.container.as_deref(), Some("web"));
-    assert_eq!(actor.user.unwrap().name, None, "another house's root");
+    assert_eq!(actor.user.unwrap().name.as_deref(), Some("root"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 // Tests act on the machine with the machine's own means.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
+mod attribution;
 mod cli;
 mod contest;
 mod declaration;

@@ -38,9 +38,10 @@ impl fmt::Display for Score {
 
 /// Reads the last word about a drift, from `agentctl history --json`.
 pub fn told(drift: &Json) -> Told {
-    let Some(last) = drift["attribution"].as_array().and_then(|all| all.last()) else {
+    let last = &drift["attribution"];
+    if last.is_null() {
         return Told { reason: "no word of it".to_owned(), ..Told::default() };
-    };
+    }
     let text = |value: &Json| value.as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned);
     let account = |value: &Json| text(&value["name"]).or(value["uid"].as_u64().map(|uid| uid.to_string()));
     let actor = &last["actor"];
