@@ -3,7 +3,7 @@
 use super::adoption::{Adopted, Adoption};
 use super::errand::{Basis, Number};
 use super::shop::Closed;
-use super::workshop::{PassDone, View};
+use super::workshop::{PassEnded, View};
 use crate::control::Asked;
 use crate::reconcile::Scope;
 use crate::reconcile::pass::Stage;
@@ -15,8 +15,8 @@ use crate::worker;
 pub enum Event {
     /// Watchers noticed something.
     Noticed(Noticed),
-    /// A pass ended; none if there was nothing but echoes.
-    Passed(Result<Option<Box<PassDone>>, Closed>),
+    /// A pass ended.
+    Passed(Result<PassEnded, Closed>),
     /// A pass that is under way came to a stage.
     Reached(Stage),
     /// A fetch ended.

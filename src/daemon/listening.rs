@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -18,8 +19,12 @@ use super::timers::Timers;
 use super::workshop::{PassRequest, Workshop};
 use crate::model::Trigger;
 use crate::reconcile::Scope;
-use crate::trigger::Noticed;
 use crate::trigger::schedule::Spread;
+use crate::trigger::{Inbox, Noticed};
+
+/// While events are lost all the time, a full pass makes up for them so often: a twentieth of a core on a host with
+/// thousands of files, and five seconds after the end everything is right.
+const MADE_UP_EACH: Duration = Duration::from_secs(4);
 
 /// What the loop listens to.
 pub(super) struct Ears {
@@ -53,10 +58,11 @@ impl Daemon {
         let inbox = Arc::clone(&self.inbox);
         loop {
             let timer = self.timers.next();
+            let pace = self.looks.wait(self.clock.since_boot()).map(now_plus);
             let event = tokio::select! {
                 event = ears.events.recv() => event.unwrap_or(Event::Terminate),
                 // While a pass runs, what is noticed gathers into the next one.
-                noticed = inbox.take(), if !self.passing => Event::Noticed(noticed),
+                noticed = paced(pace, &inbox), if !self.passing => Event::Noticed(noticed),
                 () = wait_until(timer) => Event::Timer,
                 _ = ears.terminate.recv() => Event::Terminate,
                 _ = ears.interrupt.recv() => Event::Terminate,
@@ -98,8 +104,9 @@ impl Daemon {
         if noticed.rearm {
             scope.merge(self.watches.rearm());
         }
+        self.looks.take(self.clock.since_boot());
         if noticed.overflows > 0 {
-            warn!(overflows = noticed.overflows, "events were lost: one full pass makes up for them");
+            self.make_up();
         }
         if scope != Scope::nothing() {
             let triggers = BTreeSet::from([Trigger::Watch]);
@@ -108,8 +115,23 @@ impl Daemon {
         }
     }
 
+    /// One full pass for all events that were lost: at once, or, while they are being lost all the time, when the last
+    /// such pass is long enough ago.
+    fn make_up(&mut self) {
+        let gap = MADE_UP_EACH.max(self.full_took * 10);
+        let now = self.clock.since_boot();
+        let wait = self.made_up.map_or(Duration::ZERO, |last| (last + gap).saturating_sub(now));
+        self.timers.lost.get_or_insert_with(|| now_plus(wait));
+    }
+
     fn timer(&mut self) {
         let at = now();
+        if Timers::take_due(&mut self.timers.lost, at) {
+            warn!("events were lost: one full pass makes up for them");
+            self.made_up = Some(self.clock.since_boot());
+            let triggers = BTreeSet::from([Trigger::Watch]);
+            self.want(PassRequest { scope: Scope::Full, triggers, witnesses: Vec::new(), has_gaps: true });
+        }
         if Timers::take_due(&mut self.timers.full_pass, at) {
             self.look_at_facts();
             self.go_on();
@@ -190,6 +212,13 @@ impl Daemon {
             });
         }
     }
+}
+
+async fn paced(pace: Option<Instant>, inbox: &Inbox) -> Noticed {
+    if let Some(due) = pace {
+        sleep_until(due).await;
+    }
+    inbox.take().await
 }
 
 async fn wait_until(due: Option<Instant>) {

@@ -17,6 +17,7 @@ mod in_force;
 mod journal;
 mod kinds;
 mod listening;
+mod pace;
 mod passing;
 mod programs;
 mod run;

@@ -9,7 +9,7 @@ use super::events::Event;
 use super::journal;
 use super::run::{Daemon, now_plus};
 use super::shop::Closed;
-use super::workshop::{PassDone, PassRequest, Stock};
+use super::workshop::{PassDone, PassEnded, PassRequest, Stock};
 use crate::control::wire::Progress;
 use crate::model::Trigger;
 use crate::reconcile::Scope;
@@ -58,7 +58,7 @@ impl Daemon {
         }
         let (shop, sender) = (self.shop.clone(), self.sender.clone());
         tokio::spawn(async move {
-            let done = shop.ask(move |workshop| workshop.pass(request).map(Box::new)).await;
+            let done = shop.ask(move |workshop| workshop.pass(request)).await;
             let _ = sender.send(Event::Passed(done));
         });
     }
@@ -75,10 +75,14 @@ impl Daemon {
         self.tell_syncs(&progress);
     }
 
-    pub(super) fn passed(&mut self, done: Result<Option<Box<PassDone>>, Closed>) {
+    pub(super) fn passed(&mut self, ended: Result<PassEnded, Closed>) {
         self.passing = false;
         // That the thread is gone is said by its end.
-        let Ok(done) = done else { return };
+        let Ok(PassEnded { done, next }) = ended else { return };
+        self.timers.retry = next.as_ref().map(|(due, _)| {
+            now_plus(due.saturating_sub(self.clock.since_boot()) + Duration::from_millis(50))
+        });
+        self.retry = next.map_or_else(Scope::nothing, |(_, scope)| scope);
         if let Some(done) = done {
             let PassDone { report, summary, view, stock } = *done;
             if stock == Stock::Short {
@@ -86,21 +90,10 @@ impl Daemon {
                 self.errands.lost();
             }
             journal::pass(&report, &summary, view.desired.as_deref(), &self.view.lines);
-            if let Some((due, scope)) = &report.retry {
-                let wait = due.saturating_sub(self.clock.since_boot()) + Duration::from_millis(50);
-                // What else waits is not forgotten for it.
-                match &mut self.timers.retry {
-                    Some(first) => {
-                        *first = now_plus(wait).min(*first);
-                        self.retry.merge(scope.clone());
-                    }
-                    none => {
-                        *none = Some(now_plus(wait));
-                        self.retry = scope.clone();
-                    }
-                }
-            }
             self.view = view;
+            if summary.full {
+                self.full_took = report.duration;
+            }
             let was_full = summary.full;
             let triggers = summary.triggers.iter().copied().collect();
             self.last_pass = Some(summary);

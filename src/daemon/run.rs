@@ -17,6 +17,7 @@ use super::events::Event;
 use super::follow::{Branch, Follow};
 use super::following::Begun;
 use super::listening::Ears;
+use super::pace::Pace;
 use super::programs;
 use super::service::Manager;
 use super::setup::Setup;
@@ -153,6 +154,11 @@ pub(super) struct Daemon {
     /// What is tried again when the time for it comes.
     pub(super) retry: Scope,
     pub(super) passing: bool,
+    /// How long the last full pass took.
+    pub(super) full_took: Duration,
+    /// When the last full pass for lost events was asked for, on the clock that counts from boot.
+    pub(super) made_up: Option<Duration>,
+    pub(super) looks: Pace,
     pub(super) pending: Option<PassRequest>,
     pub(super) syncs: Vec<Sync>,
     pub(super) notes: Vec<String>,
@@ -214,7 +220,7 @@ impl Daemon {
             pid: std::process::id(),
             started: clock.now(),
         };
-        let timers = Timers { fetch: None, full_pass: None, retry: None, pulse: None };
+        let timers = Timers { fetch: None, full_pass: None, retry: None, lost: None, pulse: None };
         let mut daemon = Daemon {
             follow,
             errands,
@@ -238,6 +244,9 @@ impl Daemon {
             last_pass: None,
             retry: Scope::nothing(),
             passing: false,
+            full_took: Duration::ZERO,
+            made_up: None,
+            looks: Pace::of_looks(),
             pending: None,
             syncs: Vec::new(),
             notes: Vec::new(),

@@ -1,4 +1,4 @@
-//! The points in time the loop waits for. There are four, and one timer for all of them.
+//! The points in time the loop waits for. There are five, and one timer for all of them.
 
 use tokio::time::Instant;
 
@@ -11,6 +11,8 @@ pub struct Timers {
     pub full_pass: Option<Instant>,
     /// The next attempt on something that was held back.
     pub retry: Option<Instant>,
+    /// The full pass that makes up for lost events.
+    pub lost: Option<Instant>,
     /// The next look at the pulse for the watchdog.
     pub pulse: Option<Instant>,
 }
@@ -18,7 +20,7 @@ pub struct Timers {
 impl Timers {
     /// The next one.
     pub fn next(&self) -> Option<Instant> {
-        [self.fetch, self.full_pass, self.retry, self.pulse].into_iter().flatten().min()
+        [self.fetch, self.full_pass, self.retry, self.lost, self.pulse].into_iter().flatten().min()
     }
 
     /// Takes a timer if it is due.

@@ -84,6 +84,15 @@ pub struct PassRequest {
     pub has_gaps: bool,
 }
 
+/// What became of a pass that was asked for.
+#[derive(Clone, Debug)]
+pub struct PassEnded {
+    /// What it found and did; none if there was nothing to look at.
+    pub done: Option<Box<PassDone>>,
+    /// When something that waits is due, on the boot-time clock, and what.
+    pub next: Option<(Duration, Scope)>,
+}
+
 /// A pass that was run.
 #[derive(Clone, Debug)]
 pub struct PassDone {
@@ -193,8 +202,13 @@ impl Workshop {
         })
     }
 
-    /// Runs a pass all the way and writes it down. None if what was noticed was the echo of our own work.
-    pub fn pass(&mut self, request: PassRequest) -> Option<PassDone> {
+    /// Runs a pass all the way and writes it down, unless what was noticed is the echo of our own work, or is known.
+    pub fn pass(&mut self, request: PassRequest) -> PassEnded {
+        let done = self.look(request).map(Box::new);
+        PassEnded { done, next: self.engine.next_look() }
+    }
+
+    fn look(&mut self, request: PassRequest) -> Option<PassDone> {
         let PassRequest { scope, triggers, witnesses, has_gaps } = request;
         let began = self.host.clock.since_boot();
         // Before anything is put right: what a program was is soon forgotten.
@@ -203,7 +217,7 @@ impl Workshop {
             self.inquiry.missed(began);
         }
         let only_noticed = triggers.iter().all(|trigger| *trigger == Trigger::Watch);
-        let scope = if only_noticed { self.without_echoes(scope, began)? } else { scope };
+        let scope = if only_noticed { self.news(scope, began)? } else { scope };
         let started = self.host.clock.now();
         let commit = self.engine.desired().revision.as_ref().map(|revision| revision.commit.clone());
         let number = self.record.begin_pass(triggers.clone(), record_scope(&scope), commit);
@@ -309,8 +323,13 @@ impl Workshop {
         }
     }
 
-    /// What of a scope is more than the echo of our own work. What is left out is as it was left.
-    fn without_echoes(&mut self, scope: Scope, began: Duration) -> Option<Scope> {
+    /// What of a scope is more than the echo of our own work, and not known to differ anyway. What is left out as an
+    /// echo is as it was left.
+    fn news(&mut self, scope: Scope, began: Duration) -> Option<Scope> {
+        let scope = self.engine.without_waiting(&self.host, scope);
+        if scope == Scope::nothing() {
+            return None;
+        }
         let left = self.engine.without_echoes(&self.host, scope.clone());
         if left.is_none() {
             self.inquiry.is_untouched(&scope, began);

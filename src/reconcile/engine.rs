@@ -13,6 +13,7 @@ use super::levels::Inputs;
 use super::memory::{Memory, MemoryError};
 use super::reactions::Reactions;
 use super::scope::{KindScope, Scope};
+use super::waiting::Waiting;
 use crate::host::Host;
 use crate::kind::{Desired, LookAt, Watch};
 use crate::model::fingerprint::Fingerprint;
@@ -30,6 +31,7 @@ pub struct Engine {
     unwritten: Option<Vec<ResourceId>>,
     /// What the last pass would have removed, had it not been more than the limit.
     pub(super) held_removals: BTreeSet<ResourceId>,
+    pub(super) waiting: Waiting,
 }
 
 impl Engine {
@@ -43,6 +45,7 @@ impl Engine {
             reactions: Reactions::default(),
             unwritten: None,
             held_removals: BTreeSet::new(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -121,6 +124,16 @@ impl Engine {
     /// Digests of the contents the desired state in force lays down.
     pub fn contents(&self) -> BTreeSet<Digest> {
         self.lanes.iter().flat_map(|lane| lane.contents()).collect()
+    }
+
+    /// What of something noticed is worth a look now: not what is known to differ and waits for its next attempt.
+    pub fn without_waiting(&mut self, host: &Host, scope: Scope) -> Scope {
+        self.waiting.without(scope, host.clock.since_boot())
+    }
+
+    /// When something that waits is due, on the boot-time clock, and what.
+    pub fn next_look(&self) -> Option<(Duration, Scope)> {
+        self.waiting.next()
     }
 
     /// What of a scope is more than the echo of our own work; none if nothing is.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::attempts::{Attempts, Contest, Outcome};
 use super::lane::Finding;
 use super::reactions::Reactions;
+use super::waiting::Waiting;
 use crate::kind::Policy;
 use crate::model::plan::Held;
 use crate::model::{DriftMode, ResourceId, Verdict};
@@ -18,6 +19,8 @@ pub struct Gate<'a> {
     pub policy: &'a Policy,
     /// Attempts made lately.
     pub attempts: &'a Attempts,
+    /// What waits, and whether it still has to.
+    pub waiting: &'a Waiting,
     /// Reloads and restarts made lately.
     pub reactions: &'a Reactions,
     /// Why a person suspended a resource, if so.
@@ -81,7 +84,8 @@ impl Gate<'_> {
 
     /// Why it has to wait, and until when, if it has to.
     fn wait(&self, finding: &Finding) -> Option<Held> {
-        if let Some(due) = self.attempts.due(finding, self.now) {
+        let is_calm = self.waiting.is_calm(&finding.resource, self.now);
+        if let Some(due) = self.attempts.due(finding, self.now).filter(|_| !is_calm) {
             return Some(self.back_off(finding, due));
         }
         let due = finding.only_reacts().then(|| self.reactions.due(&finding.resource, self.now)).flatten()?;

@@ -23,6 +23,7 @@ pub mod pass;
 pub mod reactions;
 pub mod report;
 pub mod scope;
+pub mod waiting;
 
 pub use engine::Engine;
 pub use memory::Memory;

@@ -13,6 +13,7 @@ use super::levels::LevelView;
 use super::memory::{Converged, Intent, Memory, MemoryError, Resolution};
 use super::report::PassReport;
 use super::scope::Scope;
+use super::waiting::Heed;
 use crate::host::Host;
 use crate::host::counters::COUNTERS;
 use crate::host::pulse::PULSE;
@@ -122,8 +123,9 @@ pub fn pass(engine: &mut Engine, world: &World<'_>, order: &Order, memory: &mut 
         let differs = |id: &ResourceId| cases.iter().any(|case| case.finding.resource == *id);
         engine.attempts.found_right(|id| scope.contains(id) && !differs(id) && !report.is_unread(id));
         report.record_fault = done.err().map(|fault| fault.to_string());
+        let waits = waits(engine, &cases, started);
+        engine.waiting.found(&scope, waits, started);
     }
-    report.retry = retry(engine, &cases, started);
     report.findings = cases.into_iter().map(Case::into_seen).collect();
     engine.lanes.iter_mut().for_each(|lane| lane.rest());
     report.work = COUNTERS.read().since(work);
@@ -131,12 +133,14 @@ pub fn pass(engine: &mut Engine, world: &World<'_>, order: &Order, memory: &mut 
     report
 }
 
-/// When something that is not right is due for another attempt, and what.
-fn retry(engine: &Engine, cases: &[Case], now: Duration) -> Option<(Duration, Scope)> {
+/// What is not right and has to wait, and until when.
+fn waits(engine: &Engine, cases: &[Case], now: Duration) -> Vec<(ResourceId, Duration, Heed)> {
     let wrong = cases.iter().filter(|case| case.took.is_none()).map(|case| &case.finding);
-    let due: Vec<_> = wrong.filter_map(|one| Some((engine.due(one, now)?, &one.resource))).collect();
-    let first = due.iter().map(|(at, _)| *at).min()?;
-    Some((first, Scope::of(due.into_iter().map(|(_, id)| id.clone()))))
+    let heed = |finding| match engine.attempts.outcome(finding) {
+        Some(attempts::Outcome::Fine) => Heed::Time,
+        Some(attempts::Outcome::InVain { .. } | attempts::Outcome::Failed(_)) | None => Heed::Notices,
+    };
+    wrong.filter_map(|one| Some((one.resource.clone(), engine.due(one, now)?, heed(one)))).collect()
 }
 
 /// Observes and compares lane by lane, and judges each finding at once: what a later kind reacts to is only
@@ -155,6 +159,7 @@ fn survey(
         local: order.mode,
         policy: &engine.desired.policy,
         attempts: &engine.attempts,
+        waiting: &engine.waiting,
         reactions: &engine.reactions,
         suspended: &suspended,
         now: world.host.clock.since_boot(),

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::scope::Scope;
 use crate::host::counters::Counts;
 use crate::model::{
     Attribution, FieldDiff, Key, KindName, Outcome, Place, Plan, ResourceId, ResourceStatus, Verdict,
@@ -31,8 +30,6 @@ pub struct PassReport {
     pub work: Counts,
     /// Something that waited can go on now: pass again at once.
     pub again: bool,
-    /// When the next attempt on something that is not right is due, on the boot-time clock, and on what.
-    pub retry: Option<(Duration, Scope)>,
     /// The record could not be written: why, and what to do. Where this was so before the first change, none was
     /// made.
     pub record_fault: Option<String>,

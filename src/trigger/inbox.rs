@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_millis(500);
 /// What was noticed since the last look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Noticed {
-    /// What to look at.
+    /// What to look at, besides everything if there were overflows.
     pub scope: Scope,
     /// Folders moved, appeared or went: the watches themselves must be looked after.
     pub rearm: bool,
@@ -85,12 +85,11 @@ impl Inbox {
         });
     }
 
-    /// Events were lost: look at everything, once.
+    /// Events were lost: everything is to be looked at, once.
     pub fn overflowed(&self) {
         self.update(|noticed| {
             noticed.overflows += 1;
             noticed.rearm = true;
-            noticed.scope = Scope::Full;
         });
     }
 
@@ -179,9 +178,10 @@ mod tests {
         let noticed = inbox.take().await;
         assert_eq!((noticed.scope, noticed.events), (Scope::of([motd.clone()]), 1000));
         inbox.overflowed();
+        let motd_again = motd.clone();
         inbox.look_at(std::iter::once(&LookAt::Resource(motd)));
         inbox.overflowed();
         let noticed = inbox.take().await;
-        assert_eq!((noticed.scope, noticed.overflows), (Scope::Full, 2));
+        assert_eq!((noticed.scope, noticed.overflows), (Scope::of([motd_again]), 2));
     }
 }
