@@ -1,5 +1,6 @@
 //! The story: what is done, in order, and what a host must say before it goes on.
 
+use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::thread;
@@ -117,7 +118,7 @@ pub fn tell(terminal: &Terminal) {
     terminal.heading(&format!("One more: {SECOND}, Debian 13, the same line"));
     let second = new_host(terminal, &lab, &forge, &archives[1], Suite::Trixie, package);
     enrol(terminal, &second, 9090);
-    compare(terminal, &[&first, &second]);
+    compare(terminal, [&first, &second]);
     terminal.step("all of it removed again", || drop((first, second, forge, archives, lab)));
     terminal.done("all done", begun.elapsed());
 }
@@ -268,22 +269,42 @@ fn commit(terminal: &Terminal, forge: &Forge, host: &Host) {
     });
 }
 
-/// What both say they are held to.
-fn compare(terminal: &Terminal, hosts: &[&Host]) {
+/// What both say they are held to, and what they are.
+fn compare(terminal: &Terminal, hosts: [&Host; 2]) {
     terminal.heading("The same? agentctl fingerprint");
-    let pages = hosts.iter().map(|host| {
+    let [one, other] = hosts.map(|host| {
         let page = agentctl(terminal, host, "fingerprint");
         terminal.page(&page);
-        page
+        Roots::read(&page)
     });
-    let roots: Vec<String> = pages.map(|page| declared_root(&page)).collect();
-    assert!(roots.iter().all(|root| *root == roots[0]), "the declared roots differ: {roots:?}");
-    terminal.said("one declaration, two releases of Debian: the declared roots are equal");
+    assert_eq!(one.declared, other.declared, "the declared roots differ");
+    terminal.said("held to the same: the declared roots are equal, on two releases of Debian");
+    let (same, differs): (Vec<_>, Vec<_>) =
+        one.observed.iter().partition(|(kind, digest)| other.observed.get(*kind) == Some(digest));
+    let names = |kinds: &[(&String, &String)]| match kinds {
+        [] => "nothing".to_owned(),
+        _ => kinds.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>().join(", "),
+    };
+    terminal.said(&format!("found on them: {} equal; {} differs", names(&same), names(&differs)));
 }
 
-fn declared_root(page: &str) -> String {
-    let line = page.lines().find_map(|line| line.strip_prefix("declared"));
-    line.unwrap_or_else(|| panic!("no declared root: {page}")).trim().to_owned()
+/// What a page of fingerprints says: the declared root, and the digest of what was observed of each kind.
+struct Roots {
+    declared: String,
+    observed: BTreeMap<String, String>,
+}
+
+impl Roots {
+    fn read(page: &str) -> Self {
+        let declared = page.lines().find_map(|line| line.strip_prefix("declared"));
+        let declared = declared.unwrap_or_else(|| panic!("no declared root: {page}")).trim().to_owned();
+        let lines = page.lines().skip_while(|line| !line.starts_with("observed")).skip(1);
+        let observed = lines.filter_map(|line| {
+            let mut words = line.strip_prefix("  ")?.split_whitespace();
+            Some((words.next()?.to_owned(), words.next()?.to_owned()))
+        });
+        Roots { declared, observed: observed.collect() }
+    }
 }
 
 /// The page that a person sees on a terminal of the host.
