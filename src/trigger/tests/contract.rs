@@ -172,10 +172,15 @@ async fn what_was_lost_while_nobody_read_is_one_full_look() {
             ground.sh("cd etc/app; seq 17000 | xargs -n 5000 touch; echo b > conf");
         }
         // What was in the queue before may come first.
-        let mut noticed = ground.noticed(CONF, &format!("{way:?}")).await;
-        while noticed.overflows == 0 {
-            noticed = ground.noticed(CONF, &format!("lost, {way:?}")).await;
-        }
+        let lost = tokio::time::timeout(LIMIT, async {
+            loop {
+                let noticed = ground.inbox.take().await;
+                if noticed.overflows > 0 {
+                    return noticed;
+                }
+            }
+        });
+        let noticed = lost.await.unwrap_or_else(|_| panic!("nothing was lost, {way:?}"));
         assert_eq!(noticed.overflows, 1, "{way:?}");
         assert_eq!(ground.watcher.health()[0].overflows, 1, "{way:?}");
         ground.sh("echo c > etc/app/conf");
