@@ -37,6 +37,7 @@ mod firewall;
 mod foundation;
 mod harness;
 mod inside;
+mod lifecycle;
 mod main_path;
 mod package;
 mod package_of_agent;
