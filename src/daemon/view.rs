@@ -180,6 +180,9 @@ fn ready(parts: &Parts<'_>, sync: Sync, health: Health) -> Said {
     if parts.view.desired.is_none() {
         return said("Ready", false, "NoRevision", "no revision was applied yet");
     }
+    if parts.view.verdict.is_none() {
+        return said("Ready", false, "NotObserved", "the host was not looked at under this revision yet");
+    }
     match (sync, health) {
         (Sync::Synced, Health::Healthy | Health::Progressing) => said("Ready", true, "Synced", ""),
         (sync, health) => said("Ready", false, "NotAsDeclared", format!("{sync}, {health}")),
@@ -237,5 +240,47 @@ fn healthy(health: Health) -> Said {
         Health::Unknown => {
             Said { kind: "Healthy", status: None, reason: "Unread".to_owned(), message: String::new() }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::Desired;
+
+    fn shown(view: &View) -> Snapshot {
+        let agent = AgentInfo { version: String::new(), pid: 1, started: Timestamp::UNIX_EPOCH };
+        let parts = Parts {
+            now: Timestamp::UNIX_EPOCH,
+            agent: &agent,
+            host: "web-1",
+            mode: DriftMode::Enabled,
+            view,
+            source: SourceStatus::default(),
+            rejected: None,
+            watches: Vec::new(),
+            last_pass: None,
+            next_full_pass: None,
+            reconciling: true,
+            notes: Vec::new(),
+            reboot_required: false,
+            stale_after: std::time::Duration::ZERO,
+        };
+        snapshot(parts, None)
+    }
+
+    fn ready(snapshot: &Snapshot) -> (Option<bool>, &str) {
+        let condition = snapshot.conditions.iter().find(|one| one.kind == "Ready").unwrap();
+        (condition.status, &condition.reason)
+    }
+
+    #[test]
+    fn a_revision_in_force_is_not_ready_before_the_host_was_looked_at_under_it() {
+        let mut view = View { desired: Some(Arc::new(Desired::default())), ..View::default() };
+        let before = shown(&view);
+        assert_eq!(ready(&before), (Some(false), "NotObserved"));
+        assert_eq!((before.sync, before.health), (Sync::Unknown, Health::Unknown));
+        view.verdict = Some((Sync::Synced, Health::Healthy));
+        assert_eq!(ready(&shown(&view)), (Some(true), "Synced"));
     }
 }

@@ -126,7 +126,7 @@ pub struct View {
     pub lines: Vec<ResourceLine>,
     /// How many resources have which status.
     pub counts: BTreeMap<KindName, BTreeMap<ResourceStatus, u32>>,
-    /// In sync or not, and how well; none before the first pass.
+    /// In sync or not, and how well; none before everything was looked at under it.
     pub verdict: Option<(Sync, Health)>,
     /// What is suspended.
     pub suspensions: Vec<SuspensionLine>,
@@ -264,7 +264,7 @@ impl Workshop {
             declared: is_in_force.then_some(self.declared),
             lines: self.standing.lines(shown_after),
             counts: self.standing.counts(),
-            verdict: is_in_force.then(|| self.standing.verdict()),
+            verdict: self.standing.verdict().filter(|_| is_in_force),
             suspensions: self.record.active_suspensions().iter().map(suspension_line).collect(),
             notes: notes.cloned().collect(),
             confirmation: Some(confirmation),

@@ -20,13 +20,17 @@ pub struct Standing {
     blind: BTreeMap<KindName, String>,
     declared: BTreeMap<KindName, usize>,
     notes: Vec<String>,
+    /// Everything was looked at since the desired state in force was taken up: before that nothing is known.
+    looked: bool,
 }
 
 impl Standing {
     /// Another desired state is in force: what stood of the old one is history.
     pub fn adopt(&mut self, declared: BTreeMap<KindName, usize>) {
         self.lines.clear();
+        self.blind.clear();
         self.declared = declared;
+        self.looked = false;
     }
 
     /// Takes in what a pass over `scope` found and did.
@@ -65,6 +69,7 @@ impl Standing {
         }
         if *scope == Scope::Full {
             self.notes = report.notes.clone();
+            self.looked = true;
         }
     }
 
@@ -84,7 +89,7 @@ impl Standing {
         for (kind, declared) in &self.declared {
             let declared = u32::try_from(*declared).unwrap_or(u32::MAX);
             let of_kind = counts.entry(*kind).or_default();
-            if self.blind.contains_key(kind) {
+            if !self.looked || self.blind.contains_key(kind) {
                 of_kind.insert(ResourceStatus::Unknown, declared);
                 continue;
             }
@@ -98,10 +103,10 @@ impl Standing {
         counts
     }
 
-    /// In sync or not, and how well.
-    pub fn verdict(&self) -> (Sync, Health) {
+    /// In sync or not, and how well; none until everything was looked at once.
+    pub fn verdict(&self) -> Option<(Sync, Health)> {
         let lines = self.lines(Timestamp::MAX);
-        (Snapshot::sync_of(&lines), Snapshot::health_of(&lines))
+        self.looked.then(|| (Snapshot::sync_of(&lines), Snapshot::health_of(&lines)))
     }
 
     /// What a person should know and no resource stands for.
@@ -138,5 +143,31 @@ fn unknown_line(resource: ResourceId, why: &str, since: Timestamp) -> ResourceLi
         since,
         corrected_ms: None,
         attribution: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unread() -> BTreeMap<KindName, BTreeMap<ResourceStatus, u32>> {
+        [(KindName::File, [(ResourceStatus::Unknown, 3)].into())].into()
+    }
+
+    #[test]
+    fn nothing_is_known_of_a_revision_before_everything_was_looked_at_under_it() {
+        let mut standing = Standing::default();
+        let (full, quiet) = (PassReport::default(), Timestamp::UNIX_EPOCH);
+        standing.adopt([(KindName::File, 3)].into());
+        assert_eq!((standing.verdict(), standing.counts()), (None, unread()));
+        // A look at a part says nothing of the rest.
+        standing.absorb(&full, &Scope::of([ResourceId::new(KindName::File, "/etc/motd")]), quiet);
+        assert_eq!((standing.verdict(), standing.counts()), (None, unread()));
+        standing.absorb(&full, &Scope::Full, quiet);
+        assert_eq!(standing.verdict(), Some((Sync::Synced, Health::Healthy)));
+        assert_eq!(standing.counts()[&KindName::File][&ResourceStatus::Synced], 3);
+        // Another revision: it begins anew.
+        standing.adopt([(KindName::File, 3)].into());
+        assert_eq!((standing.verdict(), standing.counts()), (None, unread()));
     }
 }
