@@ -20,6 +20,9 @@ use crate::model::fingerprint::Fingerprint;
 use crate::model::{Attribution, Diagnostic, Digest, Key, KindName, ResourceId, Verdict};
 use crate::record::{self, DriftRecord, Settlement};
 
+#[cfg(test)]
+mod tests;
+
 /// All kinds at work on one host.
 pub struct Engine {
     pub(super) lanes: Vec<Box<dyn Stage>>,
