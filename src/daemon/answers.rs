@@ -59,7 +59,10 @@ pub fn answer(workshop: &mut Workshop, request: Request, peer: &Peer) -> Answere
 
 fn plan(workshop: &mut Workshop) -> PlanReply {
     let report = workshop.plan();
-    PlanReply { unknown: unread(&report), notes: report.notes.clone(), plan: report.plan }
+    let loads = report.plan.changes.iter().any(|change| change.resource.kind == KindName::Firewall);
+    let unprovable = workshop.unprovable.filter(|_| loads).map(str::to_owned);
+    let notes = report.notes.iter().cloned().chain(unprovable).collect();
+    PlanReply { unknown: unread(&report), notes, plan: report.plan }
 }
 
 fn unread(report: &PassReport) -> Vec<Unread> {

@@ -173,12 +173,11 @@ impl Daemon {
         info!("the settings were read again");
         self.notes.clear();
         self.follow_again(&setup, word);
-        let (mode, bounds) = (setup.mode, setup.bounds.clone());
         self.place.window.set(setup.guard_window);
-        self.setup = setup;
+        self.setup = setup.clone();
         let shop = self.shop.clone();
         tokio::spawn(async move {
-            let _ = shop.ask(move |workshop| (workshop.mode, workshop.bounds) = (mode, bounds)).await;
+            let _ = shop.ask(move |workshop| workshop.obey(&setup)).await;
         });
         // What was refused may pass now: by other bounds, for another host.
         self.errands.reconsider();

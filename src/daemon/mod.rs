@@ -2,7 +2,14 @@
 //! (readiness, status text, watchdog, signals).
 //!
 //! One thread waits for events; one thread ([`shop`]) touches the host; fetching and compiling are processes of
-//! their own. The loop decides nothing about resources: it says when a pass is run, and over what.
+//! their own. The loop decides nothing about resources: it says when a pass is run, and over what; what is done next
+//! to follow the branch is said by [`errand`].
+//!
+//! ```text
+//!  timers, watches, clients, signals ──▶ events ──▶ loop ──▶ shop: pass, adoption, answers ──▶ snapshot
+//!                                          ▲         │
+//!              fetched, compiled, passed ──┘         └──▶ workers: fetch, compile
+//! ```
 
 mod adoption;
 mod answers;

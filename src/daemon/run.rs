@@ -107,7 +107,7 @@ pub(super) fn run_and_tell(
     let state = Root::open(&place.state).map_err(system("open the state folder"))?;
     let mut workshop =
         Workshop::open(host, engine, state, setup.keep, setup.mode).map_err(DaemonError::State)?;
-    workshop.bounds = setup.bounds.clone();
+    workshop.obey(&setup);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)

@@ -37,6 +37,8 @@ pub struct Setup {
     pub guard_window: Option<Duration>,
     /// Who confirms it.
     pub confirm: Confirm,
+    /// Why a connection to the remote can't, although the settings name it.
+    pub unprovable: Option<&'static str>,
     /// Who may ask what.
     pub access: Access,
 }
@@ -68,6 +70,7 @@ pub fn setup(folder: &Path) -> Result<Setup, String> {
     };
     let group = |name: &str| users::get_group_by_name(name).map(|group| group.gid());
     let access = Access { readers: group(&readers), changers: changers.as_deref().and_then(group) };
+    let (confirm, unprovable) = confirmed_by(confirm, remote.as_ref());
     let guard_window = match confirm {
         Confirm::Auto | Confirm::Ask => Some(guard_window),
         Confirm::Off => None,
@@ -76,6 +79,7 @@ pub fn setup(folder: &Path) -> Result<Setup, String> {
         bounds: Bounds { removal_limit, protect, history },
         guard_window,
         confirm,
+        unprovable,
         host,
         remote,
         interval,
@@ -88,6 +92,19 @@ pub fn setup(folder: &Path) -> Result<Setup, String> {
     })
 }
 
+/// Told wherever a firewall is declared on such a host.
+const UNPROVABLE: &str = "a new firewall waits for `agentctl confirm`: the remote is a folder of this host, and reading \
+                          it proves nothing about the network";
+
+/// Who confirms a change, with this remote: one that is reached without the network can't show that the network is.
+fn confirmed_by(confirm: Confirm, remote: Option<&Remote>) -> (Confirm, Option<&'static str>) {
+    let is_local = remote.is_some_and(|remote| remote.url.local_path().is_some());
+    match (confirm, is_local) {
+        (Confirm::Auto, true) => (Confirm::Ask, Some(UNPROVABLE)),
+        (Confirm::Auto | Confirm::Ask | Confirm::Off, _) => (confirm, None),
+    }
+}
+
 /// The host's own name, in lower case as host files are named.
 fn own_name() -> Result<String, String> {
     let name =
@@ -95,4 +112,29 @@ fn own_name() -> Result<String, String> {
     name.into_string()
         .map(|name| name.to_ascii_lowercase())
         .map_err(|_| "the host's name is not text".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::RemoteUrl;
+
+    #[test]
+    fn a_remote_on_this_host_proves_nothing_about_the_network() {
+        let by = |confirm, url: &str| {
+            let remote = Remote::new(RemoteUrl::parse(url).unwrap(), "main");
+            let (confirm, why) = confirmed_by(confirm, Some(&remote));
+            (confirm, why.is_some())
+        };
+        for (wanted, url, expected) in [
+            (Confirm::Auto, "https://git.example.org/fleet.git", (Confirm::Auto, false)),
+            (Confirm::Auto, "git@git.example.org:fleet.git", (Confirm::Auto, false)),
+            (Confirm::Auto, "/srv/fleet", (Confirm::Ask, true)),
+            (Confirm::Auto, "file:///srv/fleet", (Confirm::Ask, true)),
+            (Confirm::Ask, "/srv/fleet", (Confirm::Ask, false)),
+            (Confirm::Off, "/srv/fleet", (Confirm::Off, false)),
+        ] {
+            assert_eq!(by(wanted, url), expected, "{wanted:?} {url}");
+        }
+    }
 }

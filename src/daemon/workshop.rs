@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::bounds::Bounds;
 use super::errand::Basis;
+use super::setup::Setup;
 use crate::attribution::gather::Inquiry;
 use crate::guard::{self, firewall::Awaiting};
 use crate::host::files::{Attributes, Root};
@@ -54,6 +55,8 @@ pub struct Workshop {
     pub mode: DriftMode,
     /// What holds whatever is declared.
     pub bounds: Bounds,
+    /// Why a new firewall can be confirmed by a person alone, if that is not simply what the settings say.
+    pub unprovable: Option<&'static str>,
     /// What was found on opening that a person should know.
     pub notes: Vec<String>,
     /// Set when the agent is to stop.
@@ -192,6 +195,7 @@ impl Workshop {
             standing: Standing::default(),
             mode,
             bounds: Bounds::default(),
+            unprovable: None,
             notes,
             stopping: Arc::default(),
             progress: Box::new(|_| ()),
@@ -251,6 +255,11 @@ impl Workshop {
         Some(PassDone { report, summary, view: self.view(), stock })
     }
 
+    /// Holds to these settings from now on.
+    pub fn obey(&mut self, setup: &Setup) {
+        (self.mode, self.bounds, self.unprovable) = (setup.mode, setup.bounds.clone(), setup.unprovable);
+    }
+
     /// How everything stands.
     pub fn view(&self) -> View {
         let desired = self.engine.desired();
@@ -258,7 +267,8 @@ impl Workshop {
         let shown_after = self.host.clock.now() - CORRECTED_SHOWN_FOR;
         let (confirmation, undone) = guard::firewall::shown(&self.host);
         let confirmation = Awaiting { confirmation, at: self.host.clock.now() };
-        let notes = self.notes.iter().chain(self.standing.notes()).chain(&undone);
+        let unprovable = self.unprovable.filter(|_| !desired.firewall.is_empty()).map(str::to_owned);
+        let notes = self.notes.iter().chain(self.standing.notes()).chain(&undone).chain(&unprovable);
         View {
             desired: is_in_force.then(|| Arc::clone(desired)),
             declared: is_in_force.then_some(self.declared),

@@ -6,6 +6,7 @@ mod forge;
 mod settings;
 mod stopping;
 mod trouble;
+mod workshop;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, mpsc};
@@ -216,6 +217,7 @@ fn setup() -> Setup {
         stale_after: Duration::from_secs(3600),
         guard_window: None,
         confirm: Confirm::Off,
+        unprovable: None,
         access: Access { readers: None, changers: None },
     }
 }
