@@ -69,6 +69,8 @@ pub enum Command {
     Approve(Approve),
     /// Show drifts and passes: before, after, when.
     History(History),
+    /// Show what happened last, and with --follow what happens from now on.
+    Events(Events),
     /// Tell everything about one resource: what is declared, by which line, and what happened to it.
     Explain(Explain),
     /// Check a whole fleet repository: every host it names, no host touched, no root needed.
@@ -221,6 +223,20 @@ pub struct History {
     /// With --verify: the history must go through this head, noted elsewhere.
     #[arg(long, value_name = "SEQ:DIGEST", requires = "verify", value_parser = head)]
     pub head: Option<Head>,
+}
+
+/// Options of `events`.
+#[derive(Clone, Debug, Args)]
+pub struct Events {
+    /// Only of these, such as file:/etc/motd.
+    #[arg(value_name = "RESOURCE")]
+    pub resources: Vec<ResourceId>,
+    /// Go on with what happens, until interrupted.
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Begin with so many of the last ones; the agent remembers a hundred, the history all.
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 10)]
+    pub last: u32,
 }
 
 /// The words for a verdict.

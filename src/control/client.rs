@@ -87,6 +87,22 @@ impl Client {
         }
     }
 
+    /// Asks, and hands each answer to `told` until the agent or `told` ends it.
+    pub async fn follow<T: DeserializeOwned, E: From<ClientError>>(
+        &mut self,
+        request: &Request,
+        told: &mut dyn FnMut(T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.send(request, true).await?;
+        loop {
+            let (answer, continues) = self.receive().await?;
+            told(read(answer)?)?;
+            if !continues {
+                return Ok(());
+            }
+        }
+    }
+
     async fn send(&mut self, request: &Request, more: bool) -> Result<(), ClientError> {
         let parameters =
             request.parameters().map_err(|error| ClientError::Misunderstood(error.to_string()))?;

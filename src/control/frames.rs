@@ -113,6 +113,19 @@ impl Frames {
         message
     }
 
+    /// Waits for the end of the conversation. What comes meanwhile is kept for [`Frames::receive`]; dropping the future
+    /// loses nothing.
+    pub async fn closed(&mut self) {
+        while self.read.len() < self.limit {
+            match self.stream.read_buf(&mut self.read).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+        // Who talks on without listening for an answer is not read any further.
+        std::future::pending().await
+    }
+
     /// Writes one message.
     pub async fn send(&mut self, message: &impl Serialize) -> Result<(), FrameError> {
         let mut bytes = serde_json::to_vec(message).map_err(FrameError::Nonsense)?;

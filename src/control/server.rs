@@ -55,6 +55,16 @@ impl Replies {
         }
     }
 
+    /// Whether the client asked for several answers.
+    pub fn wants_more(&self) -> bool {
+        self.more.is_some()
+    }
+
+    /// Whether nobody takes an answer any more.
+    pub fn is_gone(&self) -> bool {
+        self.last.is_closed()
+    }
+
     /// Answers. A client that has gone is no fault.
     pub fn finish(self, answer: Result<Reply, Refusal>) {
         let _ = self.last.send(answer);
@@ -214,8 +224,15 @@ impl Turn<'_> {
         let (last, answer) = oneshot::channel();
         let more = self.more.then_some(more);
         let replies = Replies { more, last };
+        let follows = request.verb() == Verb::Events;
         self.agent.ask(Asked { request, peer: self.peer.clone(), replies });
-        while let Some(reply) = progress.recv().await {
+        loop {
+            let reply = tokio::select! {
+                reply = progress.recv() => reply,
+                // Who follows may say nothing for hours: only the end of the connection tells that nobody does.
+                () = self.frames.closed(), if follows => return Err(Gone),
+            };
+            let Some(reply) = reply else { break };
             self.send(&Answer { parameters: &reply, continues: true }).await?;
         }
         match answer.await {

@@ -30,6 +30,8 @@ pub enum Verb {
     Approve,
     /// Drifts and passes.
     History,
+    /// What happens, as it happens.
+    Events,
     /// Check the chain of the history.
     Verify,
     /// Everything about one resource.
@@ -44,7 +46,7 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Verb; 14] = [
+    pub const ALL: [Verb; 15] = [
         Verb::Status,
         Verb::Diff,
         Verb::Plan,
@@ -54,6 +56,7 @@ impl Verb {
         Verb::Confirm,
         Verb::Approve,
         Verb::History,
+        Verb::Events,
         Verb::Verify,
         Verb::Explain,
         Verb::Fingerprint,
@@ -73,6 +76,7 @@ impl Verb {
             Verb::Confirm => "Confirm",
             Verb::Approve => "Approve",
             Verb::History => "History",
+            Verb::Events => "Events",
             Verb::Verify => "Verify",
             Verb::Explain => "Explain",
             Verb::Fingerprint => "Fingerprint",
@@ -84,9 +88,13 @@ impl Verb {
     /// The right it takes. `Diff` shows contents of files that only root may read: it is no verb for readers.
     pub const fn right(self) -> Right {
         match self {
-            Verb::Status | Verb::Plan | Verb::History | Verb::Verify | Verb::Explain | Verb::Fingerprint => {
-                Right::Read
-            }
+            Verb::Status
+            | Verb::Plan
+            | Verb::History
+            | Verb::Events
+            | Verb::Verify
+            | Verb::Explain
+            | Verb::Fingerprint => Right::Read,
             Verb::Diff
             | Verb::Sync
             | Verb::Suspend

@@ -53,7 +53,9 @@ pub fn answer(workshop: &mut Workshop, request: Request, peer: &Peer) -> Answere
         Request::Fingerprint => quiet(Ok(Reply::Fingerprint(fingerprint(workshop)))),
         Request::Restore(order) => restore(workshop, &order, peer),
         // Answered by the loop itself.
-        Request::Status | Request::Sync(_) | Request::Reload | Request::Confirm => quiet(Err(Refusal::Busy)),
+        Request::Status | Request::Sync(_) | Request::Reload | Request::Confirm | Request::Events(_) => {
+            quiet(Err(Refusal::Busy))
+        }
     }
 }
 

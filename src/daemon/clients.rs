@@ -60,6 +60,7 @@ impl Daemon {
                 }
             }
             Request::Confirm => self.confirm_for(asked),
+            Request::Events(_) => self.followers.asked(asked),
             Request::Diff(_)
             | Request::Plan
             | Request::Suspend(_)

@@ -1,38 +1,35 @@
-//! What the journal is told: one line a pass that did something, one a change.
+//! What the journal is told: one line a pass that did something, one a change. Every line about a resource has a
+//! message id that never changes and fields to search by; `docs/history.md` lists them.
 
 use tracing::{info, warn};
 
-use crate::kind::Desired;
-use crate::model::{ResourceStatus, Trigger};
+use crate::model::{ResourceStatus, Revision, Trigger, escape};
 use crate::reconcile::PassReport;
-use crate::reconcile::report::Seen;
-use crate::status::{PassSummary, ResourceLine};
+use crate::status::PassSummary;
+use crate::status::event::{About, Happening};
 
-/// Marks a correction or a change that was applied: `journalctl MESSAGE_ID=…` finds them all. Made once by
-/// `systemd-id128 new`; never changed.
-pub const CHANGED: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f201";
+// Made once by `systemd-id128 new`, numbered from there; never changed.
 
-/// Marks a drift that was seen and not put right.
+/// A drift that was undone: `journalctl MESSAGE_ID=…` finds them all.
+pub const CORRECTED: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f201";
+/// A drift that was seen and not put right, or what is held, failed or does not stay.
 pub const DIFFERS: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f202";
+/// A resource that someone else keeps changing back.
+pub const CONTESTED: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f203";
+/// What the declaration newly demands was done.
+pub const APPLIED: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f204";
+/// A watcher was lost, is back, or overflowed.
+pub const WATCHER: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f206";
 
-/// Tells of a pass. A quiet one is told only if someone asked for it or the declaration moved.
-/// What was told already and stays as it was is not told again.
-pub fn pass(report: &PassReport, summary: &PassSummary, desired: Option<&Desired>, before: &[ResourceLine]) {
-    let revision = desired.and_then(|desired| desired.revision.as_ref());
-    let commit = revision.map_or("none", |revision| revision.commit.short());
+/// Tells of a pass. A quiet one is told only if someone asked for it or the declaration moved. What was told already and
+/// stays as it was is not told again: that is seen to where `told` is made.
+pub fn pass(told: &[Happening], report: &PassReport, summary: &PassSummary, revision: Option<&Revision>) {
     let author = revision.map_or("none", |revision| revision.author.as_str());
+    told.iter().for_each(|one| resource(one, author));
+    let commit = revision.map_or("none", |revision| revision.commit.as_str());
     let pass = summary.id;
-    for seen in &report.findings {
-        let was_told = before.iter().any(|line| line.resource == seen.resource && line.status == seen.status);
-        if !was_told || seen.tried {
-            change(seen, pass, commit, author);
-        }
-    }
-    for (kind, why) in &report.blind {
-        warn!(pass, revision = commit, kind = kind.as_str(), "{kind} resources can't be read: {why}");
-    }
     if let Some(fault) = &report.record_fault {
-        warn!(pass, revision = commit, "{fault}");
+        warn!(pass, commit, "{fault}");
     }
     let loud =
         summary.triggers.iter().any(|trigger| *trigger != Trigger::Watch && *trigger != Trigger::Interval);
@@ -40,7 +37,7 @@ pub fn pass(report: &PassReport, summary: &PassSummary, desired: Option<&Desired
         let triggers: Vec<String> = summary.triggers.iter().map(ToString::to_string).collect();
         info!(
             pass,
-            revision = commit,
+            commit,
             author,
             "pass {pass} ({}): {} differed, {} put right, {} failed, in {:.1} ms",
             triggers.join(", "),
@@ -52,42 +49,126 @@ pub fn pass(report: &PassReport, summary: &PassSummary, desired: Option<&Desired
     }
 }
 
-fn change(seen: &Seen, pass: u64, commit: &str, author: &str) {
-    let Seen { resource, verdict, action, .. } = seen;
-    let place = seen.declared.as_ref().map(ToString::to_string).unwrap_or_default();
-    match seen.status {
-        ResourceStatus::Corrected | ResourceStatus::Synced => info!(
-            message_id = CHANGED,
-            pass,
-            revision = commit,
-            author,
-            kind = resource.kind.as_str(),
-            resource = %resource,
-            verdict = %verdict,
-            declared = place,
-            "{resource} {verdict}: {action}",
-        ),
-        ResourceStatus::Drifted
-        | ResourceStatus::Behind
-        | ResourceStatus::Failed
-        | ResourceStatus::NotConverging
-        | ResourceStatus::Waiting
-        | ResourceStatus::Suspended
-        | ResourceStatus::Contested
-        | ResourceStatus::Unknown => {
-            let why = seen.message.as_deref().unwrap_or("");
-            warn!(
-                message_id = DIFFERS,
-                pass,
-                revision = commit,
-                author,
-                kind = resource.kind.as_str(),
-                resource = %resource,
-                verdict = %verdict,
-                declared = place,
-                "{resource} {}: {why}",
-                seen.status,
-            );
+/// Tells of what happens besides passes, as far as it is not told where it is decided.
+pub fn host(told: &[Happening]) {
+    for one in told {
+        match one {
+            Happening::WatcherLost(watching) => warn!(
+                message_id = WATCHER,
+                watcher = watching.name,
+                method = watching.method,
+                "{} is not watched by {} any more: {}",
+                watching.name,
+                watching.method,
+                escape::line(watching.message.as_deref().unwrap_or("the full pass covers it")),
+            ),
+            Happening::WatcherBack(watching) => info!(
+                message_id = WATCHER,
+                watcher = watching.name,
+                method = watching.method,
+                "{} is watched by {} again",
+                watching.name,
+                watching.method,
+            ),
+            // An overflow is told where the full pass is asked for; people and the source where they are heard.
+            Happening::WatcherOverflowed(_)
+            | Happening::RevisionInForce { .. }
+            | Happening::RevisionRefused { .. }
+            | Happening::SourceFailing { .. }
+            | Happening::SourceBack
+            | Happening::Suspended { .. }
+            | Happening::Resumed { .. }
+            | Happening::DriftSeen(_)
+            | Happening::BehindSeen(_)
+            | Happening::Corrected(_)
+            | Happening::Applied(_)
+            | Happening::Failed(_)
+            | Happening::NotConverging(_)
+            | Happening::Contested(_)
+            | Happening::Held(_)
+            | Happening::Unread { .. }
+            | Happening::RightAgain { .. } => {}
         }
     }
+}
+
+fn resource(told: &Happening, author: &str) {
+    match told {
+        Happening::Corrected(about) => change(CORRECTED, about, author),
+        Happening::Applied(about) => change(APPLIED, about, author),
+        Happening::Contested(about) => differs(CONTESTED, about, author),
+        // What was put right, failed or is fought about in the same pass has a line of its own.
+        Happening::DriftSeen(about) if about.line.status != ResourceStatus::Drifted => {}
+        Happening::DriftSeen(about)
+        | Happening::BehindSeen(about)
+        | Happening::Failed(about)
+        | Happening::NotConverging(about)
+        | Happening::Held(about) => differs(DIFFERS, about, author),
+        Happening::Unread { what, message } => warn!("{what} can't be read: {}", escape::line(message)),
+        Happening::RightAgain { resource } => {
+            info!(resource = %resource, kind = resource.kind.as_str(), "{} is right again", shown(resource));
+        }
+        Happening::RevisionInForce { .. }
+        | Happening::RevisionRefused { .. }
+        | Happening::SourceFailing { .. }
+        | Happening::SourceBack
+        | Happening::WatcherLost(_)
+        | Happening::WatcherBack(_)
+        | Happening::WatcherOverflowed(_)
+        | Happening::Suspended { .. }
+        | Happening::Resumed { .. } => {}
+    }
+}
+
+/// The fields that every line about a resource has. Those of the culprit are there if he is known.
+macro_rules! about_resource {
+    ($level:ident, $id:expr, $about:expr, $author:expr, $($text:tt)+) => {{
+        let About { line, drift, pass, commit } = $about;
+        let known = line.attribution.as_ref();
+        let actor = known.and_then(|known| known.actor.as_ref());
+        let process = actor.and_then(|actor| actor.process.as_ref());
+        let name = |account: Option<&crate::model::Account>| account.map(ToString::to_string);
+        $level!(
+            message_id = $id,
+            pass,
+            drift = drift,
+            commit = commit.as_ref().map(|commit| commit.as_str()),
+            author = $author,
+            kind = line.resource.kind.as_str(),
+            resource = %line.resource,
+            status = %line.status,
+            verdict = line.verdict.map(|verdict| verdict.to_string()),
+            declared = line.declared.as_ref().map(ToString::to_string),
+            confidence = known.map(|known| known.confidence.to_string()),
+            user = name(actor.and_then(|actor| actor.user.as_ref())),
+            login = name(actor.and_then(|actor| actor.login.as_ref())),
+            exe = process.map(|process| process.executable.as_str()),
+            by_pid = process.map(|process| process.pid),
+            by_unit = actor.and_then(|actor| actor.unit.as_deref()),
+            $($text)+
+        )
+    }};
+}
+
+fn change(id: &str, about: &About, author: &str) {
+    let line = &about.line;
+    let (resource, action) = (shown(&line.resource), escape::line(line.action.as_deref().unwrap_or("")));
+    let verdict = line.verdict.map(|verdict| format!(" {verdict}")).unwrap_or_default();
+    match &line.attribution {
+        Some(who) => {
+            let who = who.to_string();
+            about_resource!(info, id, about, author, "{resource}{verdict}: {action}; {}", escape::line(&who));
+        }
+        None => about_resource!(info, id, about, author, "{resource}{verdict}: {action}"),
+    }
+}
+
+fn differs(id: &str, about: &About, author: &str) {
+    let (resource, status) = (shown(&about.line.resource), about.line.status);
+    let why = escape::line(about.line.message.as_deref().unwrap_or(""));
+    about_resource!(warn, id, about, author, "{resource} {status}: {why}");
+}
+
+fn shown(resource: &crate::model::ResourceId) -> String {
+    escape::line(&resource.to_string()).into_owned()
 }

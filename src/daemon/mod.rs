@@ -18,6 +18,7 @@ mod clients;
 mod errand;
 mod events;
 mod follow;
+mod followers;
 mod following;
 mod guarding;
 mod in_force;

@@ -9,11 +9,13 @@ use super::events::Event;
 use super::journal;
 use super::run::{Daemon, now_plus};
 use super::shop::Closed;
-use super::workshop::{PassDone, PassEnded, PassRequest, Stock};
+use super::workshop::{PassDone, PassEnded, PassRequest, Stock, View};
 use crate::control::wire::Progress;
 use crate::model::Trigger;
-use crate::reconcile::Scope;
 use crate::reconcile::pass::Stage;
+use crate::reconcile::{PassReport, Scope};
+use crate::status::PassSummary;
+use crate::status::event::{self, Occasion};
 
 impl Daemon {
     pub(super) fn want_pass(&mut self, scope: Scope, trigger: Trigger) {
@@ -75,6 +77,17 @@ impl Daemon {
         self.tell_syncs(&progress);
     }
 
+    /// Tells the journal and whoever follows what a pass saw and did.
+    fn tell(&mut self, report: &PassReport, summary: &PassSummary, view: &View) {
+        let revision = view.desired.as_ref().and_then(|desired| desired.revision.as_ref());
+        let commit = revision.map(|revision| &revision.commit);
+        let at = self.clock.now();
+        let told =
+            event::of_pass(report, Occasion { pass: summary.id, commit, at }, &self.view.lines, &view.lines);
+        journal::pass(&told, report, summary, revision);
+        self.followers.tell(at, told);
+    }
+
     pub(super) fn passed(&mut self, ended: Result<PassEnded, Closed>) {
         self.passing = false;
         // That the thread is gone is said by its end.
@@ -89,7 +102,7 @@ impl Daemon {
                 warn!("a content was lost from the store: it is taken from the repository again");
                 self.errands.lost();
             }
-            journal::pass(&report, &summary, view.desired.as_deref(), &self.view.lines);
+            self.tell(&report, &summary, &view);
             self.view = view;
             if summary.full {
                 self.full_took = report.duration;

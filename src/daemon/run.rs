@@ -15,6 +15,7 @@ use super::clients::Sync;
 use super::errand::Errands;
 use super::events::Event;
 use super::follow::{Branch, Follow};
+use super::followers::Followers;
 use super::following::Begun;
 use super::listening::Ears;
 use super::pace::Pace;
@@ -161,6 +162,7 @@ pub(super) struct Daemon {
     pub(super) looks: Pace,
     pub(super) pending: Option<PassRequest>,
     pub(super) syncs: Vec<Sync>,
+    pub(super) followers: Followers,
     pub(super) notes: Vec<String>,
 }
 
@@ -249,6 +251,7 @@ impl Daemon {
             looks: Pace::of_looks(),
             pending: None,
             syncs: Vec::new(),
+            followers: Followers::default(),
             notes: Vec::new(),
         };
         let ears = Ears {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::journal;
 use super::run::Daemon;
 use super::workshop::View;
 use crate::guard::firewall::{Awaiting, Confirmation, WHAT};
 use crate::model::vocabulary::SyncReason;
 use crate::model::{DriftMode, Health, Revision, Sync};
+use crate::status::event;
 use crate::status::{
     AgentInfo, Condition, PassSummary, PendingConfirmation, Rejection, SCHEMA, Snapshot, SourceStatus,
     WatchHealth,
@@ -70,6 +72,11 @@ impl Daemon {
         };
         let made = snapshot(parts, self.snapshot.as_deref());
         self.manager.status(&made);
+        if let Some(before) = &self.snapshot {
+            let told = event::between(before, &made);
+            journal::host(&told);
+            self.followers.tell(made.at, told);
+        }
         self.snapshot = Some(Arc::new(made));
     }
 }

@@ -9,6 +9,7 @@ pub mod content;
 pub mod diagnostic;
 pub mod digest;
 pub mod drift;
+pub mod escape;
 pub mod fingerprint;
 pub mod id;
 pub mod lines;

@@ -17,6 +17,8 @@ pub(super) struct Case {
     pub took: Option<Duration>,
     pub number: Option<DriftId>,
     pub note: Option<String>,
+    /// Who fights about it, and how to settle it, if someone does.
+    pub fight: Option<String>,
 }
 
 impl Case {
@@ -118,7 +120,11 @@ impl Case {
         match (&self.result, &self.held) {
             (Some(OutcomeResult::Failed { message }), _) => Some(message.clone()),
             (Some(OutcomeResult::Waiting { message }), _) => Some(format!("waiting for {message}")),
-            (Some(OutcomeResult::Done | OutcomeResult::DoneNoting { .. }), _) => self.note.clone(),
+            (Some(OutcomeResult::Done | OutcomeResult::DoneNoting { .. }), _) => {
+                let words: Vec<&str> =
+                    [&self.note, &self.fight].into_iter().flatten().map(String::as_str).collect();
+                (!words.is_empty()).then(|| words.join("; "))
+            }
             (None, held) => held.as_ref().map(ToString::to_string),
         }
     }
@@ -129,6 +135,7 @@ impl Case {
             verdict: self.verdict,
             action: self.action(),
             message: self.message(),
+            contested: self.fight.is_some(),
             tried: self.result.is_some(),
             took: self.took,
             drift: self.number,

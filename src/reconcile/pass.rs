@@ -193,8 +193,17 @@ fn survey(
             if held.is_none() || (held == Some(Held::Warn) && order.mode <= DriftMode::Warn) {
                 changing.insert(finding.resource.clone());
             }
-            let note = gate.fight(&finding, verdict).filter(|_| held.is_none());
-            cases.push(Case { finding, verdict, held, result: None, took: None, number: None, note });
+            let fight = gate.fight(&finding, verdict);
+            cases.push(Case {
+                finding,
+                verdict,
+                held,
+                result: None,
+                took: None,
+                number: None,
+                note: None,
+                fight,
+            });
         }
     }
     cases

@@ -50,6 +50,8 @@ pub struct Seen {
     pub action: String,
     /// What to tell a person.
     pub message: Option<String>,
+    /// Whether someone else keeps changing it back: the message says who and what to do.
+    pub contested: bool,
     /// Whether something was done, or tried, about it in this pass.
     pub tried: bool,
     /// Where it is declared.

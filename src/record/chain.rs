@@ -77,7 +77,7 @@ pub enum Entry {
         #[serde(skip)]
         drift: DriftId,
         /// Who, with the evidence and how far it carries.
-        attribution: Attribution,
+        attribution: Box<Attribution>,
     },
     /// A pass ended.
     Pass(PassRecord),

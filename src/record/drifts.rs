@@ -198,7 +198,9 @@ impl Record {
                 let open = OpenDrift { attributed: Some(words), ..open.clone() };
                 after.left_open.push((resource.clone(), open));
             }
-            after.entries.push(Entry::Attributed { drift: *drift, attribution: attribution.clone() });
+            after
+                .entries
+                .push(Entry::Attributed { drift: *drift, attribution: Box::new(attribution.clone()) });
         }
         self.commit("write down who made a change", Durability::Written, after)
     }

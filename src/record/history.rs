@@ -282,7 +282,7 @@ fn tell(story: &mut Option<DriftRecord>, at: Timestamp, entry: Entry) {
         (Entry::Attributed { attribution, .. }, Some(story)) => {
             let known = story.attribution.as_ref().map(|known| known.confidence);
             if known.is_none_or(|known| known <= attribution.confidence) {
-                story.attribution = Some(attribution);
+                story.attribution = Some(*attribution);
             }
         }
         (Entry::Intent { .. } | Entry::Outcome { .. } | Entry::Attributed { .. }, None)

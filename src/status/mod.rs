@@ -4,6 +4,7 @@
 //! May not: decide anything. Flows in: the last pass, the source's state, the watchers' health. Flows out:
 //! [`Snapshot`].
 
+pub mod event;
 pub mod standing;
 
 use std::collections::BTreeMap;

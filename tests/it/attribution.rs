@@ -116,6 +116,7 @@ impl Scene {
 
 fn seen(resource: ResourceId, fields: &[&str]) -> Seen {
     Seen {
+        contested: false,
         resource,
         status: ResourceStatus::Corrected,
         verdict: Verdict::Drifted,

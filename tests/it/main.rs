@@ -6,6 +6,7 @@ mod attribution;
 mod cli;
 mod contest;
 mod declaration;
+mod events;
 mod file;
 mod file_crash;
 mod package;

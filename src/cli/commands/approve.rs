@@ -2,10 +2,11 @@
 
 use super::{ask, say};
 use crate::cli::args::{Approve, Arguments};
-use crate::cli::render::{escape, json};
+use crate::cli::render::json;
 use crate::cli::{CliError, Exit, Outside};
 use crate::control::Request;
 use crate::control::wire::{ApproveOrder, DoneReply};
+use crate::model::escape;
 
 /// What was held may go ahead.
 pub fn run(common: &Arguments, options: &Approve, outside: &mut Outside<'_>) -> Result<Exit, CliError> {

@@ -32,6 +32,18 @@ pub fn agent_with_progress<T: DeserializeOwned>(
     Ok(answer?)
 }
 
+/// Asks, and hands each answer to `told` until the agent or `told` ends it.
+pub fn follow<T: DeserializeOwned>(
+    common: &Arguments,
+    request: &Request,
+    told: &mut dyn FnMut(T) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    runtime()?.block_on(async {
+        let mut client = Client::connect(&common.socket).await?;
+        client.follow(request, told).await
+    })
+}
+
 fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)
 }

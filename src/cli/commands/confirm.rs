@@ -2,10 +2,11 @@
 
 use super::{ask, say};
 use crate::cli::args::Arguments;
-use crate::cli::render::{escape, json};
+use crate::cli::render::json;
 use crate::cli::{CliError, Exit, Outside};
 use crate::control::Request;
 use crate::control::wire::ConfirmedReply;
+use crate::model::escape;
 
 /// A guarded change is fine.
 pub fn run(common: &Arguments, outside: &mut Outside<'_>) -> Result<Exit, CliError> {

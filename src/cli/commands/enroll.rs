@@ -7,13 +7,14 @@ use std::time::Duration;
 use super::{ask, plan, say, sync};
 use crate::cli::args::{Arguments, Enroll};
 use crate::cli::render::progress::ProgressLine;
-use crate::cli::render::{Look, escape, json};
+use crate::cli::render::{Look, json};
 use crate::cli::scratch::Scratch;
 use crate::cli::{CliError, Exit, Outside};
 use crate::config::{self, Enrolment, EnrolmentSource, Settings};
 use crate::control::wire::{DoneReply, FetchFirst, PlanReply, SyncReply};
 use crate::control::{ClientError, Request};
 use crate::host::units::{UnitAction, UnitFileAction, UnitName};
+use crate::model::escape;
 use crate::model::{CommitId, DriftMode};
 use crate::source::{Care, fetch};
 

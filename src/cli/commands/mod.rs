@@ -6,6 +6,7 @@ mod check;
 mod confirm;
 mod diff;
 mod enroll;
+mod events;
 mod explain;
 mod fingerprint;
 mod generate;
@@ -34,6 +35,7 @@ pub fn run(arguments: &Arguments, outside: &mut Outside<'_>) -> Result<Exit, Cli
         Command::Confirm => confirm::run(common, outside),
         Command::Approve(options) => approve::run(common, options, outside),
         Command::History(options) => history::run(common, options, outside),
+        Command::Events(options) => events::run(common, options, outside),
         Command::Explain(options) => explain::run(common, options, outside),
         Command::Check(options) => check::run(common, options, outside),
         Command::Fingerprint(options) => fingerprint::run(common, options, outside),

@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 
 use crate::cli::args::Arguments;
 use crate::cli::folder::FolderTree;
-use crate::cli::render::escape;
 use crate::cli::scratch::Scratch;
 use crate::cli::{CliError, Outside};
 use crate::config;
@@ -15,6 +14,7 @@ use crate::declaration::{self, Compiled};
 use crate::host::facts::Facts;
 use crate::host::files::Root;
 use crate::keep::{Contents, Keep, Limits};
+use crate::model::escape;
 use crate::model::{Diagnostic, DriftMode, ResourceId, Severity};
 use crate::reconcile::gate::Patience;
 use crate::reconcile::memory::Forgetful;

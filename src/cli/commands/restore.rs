@@ -2,10 +2,11 @@
 
 use super::{ask, say};
 use crate::cli::args::{Arguments, Restore};
-use crate::cli::render::{Look, escape, json};
+use crate::cli::render::{Look, json};
 use crate::cli::{CliError, Exit, Outside};
 use crate::control::Request;
 use crate::control::wire::{RestoreOrder, RestoreWhat, RestoredReply};
+use crate::model::escape;
 
 /// Puts back what was kept.
 pub fn run(common: &Arguments, options: &Restore, outside: &mut Outside<'_>) -> Result<Exit, CliError> {

@@ -2,10 +2,11 @@
 
 use super::{ask, say};
 use crate::cli::args::{Arguments, Resume, Suspend};
-use crate::cli::render::{Look, escape, json};
+use crate::cli::render::{Look, json};
 use crate::cli::{CliError, Exit, Outside};
 use crate::control::Request;
 use crate::control::wire::{ResumeOrder, ResumedReply, SuspendOrder, SuspendedReply};
+use crate::model::escape;
 use crate::record::SuspendTarget;
 
 /// Hands off.

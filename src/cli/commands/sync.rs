@@ -4,11 +4,12 @@ use super::{ask, say, status};
 use crate::cli::args::{Arguments, Sync};
 use crate::cli::render::status::resource_table;
 use crate::cli::render::style::Tone;
-use crate::cli::render::{Look, escape, json};
+use crate::cli::render::{Look, json};
 use crate::cli::{CliError, Exit, Outside};
 use crate::control::Request;
 use crate::control::wire::{FetchFirst, SyncOrder, SyncReply};
 use crate::model::Sync as InSync;
+use crate::model::escape;
 
 /// Fetches and reconciles now.
 pub fn run(common: &Arguments, options: &Sync, outside: &mut Outside<'_>) -> Result<Exit, CliError> {

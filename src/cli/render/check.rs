@@ -1,9 +1,9 @@
 //! What a check of a whole fleet repository found.
 
 use super::Look;
-use super::escape;
 use super::style::Tone;
 use crate::declaration::CheckReport;
+use crate::model::escape;
 
 /// The report, with its last line in colour.
 pub fn page(report: &CheckReport, look: &Look) -> String {

@@ -6,9 +6,9 @@ use std::fmt::Write;
 use similar::{DiffTag, group_diff_ops};
 
 use super::Look;
-use super::escape;
 use super::style::Tone;
 use crate::control::wire::{ContentPair, ContentText, DiffReply, ResourceDiff, Unread};
+use crate::model::escape;
 use crate::model::lines::{self, DiffOp};
 
 /// Everything that differs.

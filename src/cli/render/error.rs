@@ -3,9 +3,9 @@
 use std::error::Error;
 
 use super::Look;
-use super::escape;
 use super::style::Tone;
 use crate::cli::{CliError, Outside};
+use crate::model::escape;
 
 /// Tells an error on standard error.
 pub fn show(error: &CliError, outside: &mut Outside<'_>) {

@@ -5,12 +5,12 @@ use std::fmt::Write;
 use serde::Deserialize;
 
 use super::Look;
-use super::escape;
 use super::history;
 use super::status::{fields_in_short, revision_in_short, tone_of};
 use super::style::Tone;
 use crate::control::wire::{DeclaredView, Explanation};
 use crate::model::Content;
+use crate::model::escape;
 
 /// The page.
 pub fn page(explanation: &Explanation, look: &Look) -> String {

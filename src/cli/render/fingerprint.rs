@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::Look;
-use super::escape;
 use super::style::Tone;
 use crate::control::wire::{FingerprintReply, FingerprintView};
+use crate::model::escape;
 
 /// How deep the tree is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use super::Look;
-use super::escape;
 use super::status::fields_in_short;
 use super::style::Tone;
 use super::table::{Table, cell};
 use super::times::took;
 use crate::control::wire::HistoryReply;
+use crate::model::escape;
 use crate::model::{Attribution, Verdict};
 use crate::record::{Attempt, DriftRecord, PassRecord, PassResult, PassScope, Settlement, Verification};
 

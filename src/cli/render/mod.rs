@@ -3,7 +3,7 @@
 pub mod check;
 pub mod diff;
 pub mod error;
-pub mod escape;
+pub mod events;
 pub mod explain;
 pub mod fingerprint;
 pub mod history;

@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use super::Look;
 use super::diff::unread;
-use super::escape;
 use super::style::Tone;
 use super::table::{Table, cell};
 use crate::control::wire::PlanReply;
+use crate::model::escape;
 use crate::model::plan::Held;
 use crate::model::{PlannedChange, Step};
 

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use super::escape;
 use crate::cli::Outside;
 use crate::control::wire::Progress;
+use crate::model::escape;
 
 /// A line of progress.
 #[derive(Debug, Default)]

@@ -3,13 +3,13 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::Look;
-use super::escape;
 use super::style::Tone;
 use super::table::{Table, cell};
 use super::times::took;
-use jiff::Timestamp;
-
+use crate::model::escape;
 use crate::model::plan::Held;
 use crate::model::vocabulary::SyncReason;
 use crate::model::{FieldDiff, Health, ResourceStatus, Revision, Sync};

@@ -20,6 +20,22 @@ fn history_lists_tells_stories_and_filters() {
 }
 
 #[test]
+fn history_as_it_happens_is_a_line_each_and_tells_of_gaps() {
+    let bench = Bench::with(|_| Ok(Reply::Events(samples::events())));
+    insta::assert_snapshot!("history_events", plain(&bench.run(&["events", "--follow"])));
+    let Request::Events(query) = bench.asked().pop().unwrap() else { panic!() };
+    assert_eq!(query, EventsQuery { last: 10, follow: Follow::Yes });
+    let one = bench.run(&["events", "file:/etc/motd", "-n", "3"]).out;
+    assert_eq!(one.lines().count(), 4, "three of them, and the gap: {one}");
+    let json = bench.run(&["events", "--json"]).out;
+    let lines: Vec<serde_json::Value> =
+        json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 7);
+    assert_eq!(lines[3], json!({ "schema": 1, "event": "missed", "count": 2 }));
+    assert_eq!(lines[2]["attribution"]["actor"]["login"]["name"], "anna");
+}
+
+#[test]
 fn history_of_a_drift_that_is_not_there_fails() {
     let done = Bench::with(|_| Ok(Reply::History(HistoryReply::default()))).run(&["history", "--id", "9"]);
     assert_eq!(done.exit, Exit::Failed);

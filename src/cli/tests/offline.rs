@@ -98,6 +98,7 @@ fn help_of_every_command_fits_and_has_an_example_of_nothing_internal() {
         "confirm",
         "approve",
         "history",
+        "events",
         "explain",
         "check",
         "fingerprint",
@@ -122,7 +123,7 @@ fn man_pages_and_completions_are_made_for_every_command() {
     let root = crate::host::files::Root::open(&folder).unwrap();
     let names: Vec<String> =
         root.list("").unwrap().unwrap().into_iter().map(|entry| entry.name.into_string().unwrap()).collect();
-    assert_eq!(names.len(), 15 + 3, "{names:?}");
+    assert_eq!(names.len(), 16 + 3, "{names:?}");
     assert!(
         ["agentctl", "_agentctl", "agentctl.fish", "agentctl.1", "agentctl-status.1"]
             .iter()

@@ -270,14 +270,94 @@ pub fn fingerprint() -> FingerprintReply {
 }
 
 /// Answers in which every text that others write tries something.
+pub fn events() -> EventsReply {
+    let event = |number: u64, at: &str, what: serde_json::Value| {
+        let mut event = json!({ "schema": 1, "number": number, "at": at });
+        event.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+        event
+    };
+    let about = |what: &str, more: serde_json::Value| {
+        let mut about = json!({
+            "event": what, "resource": "file:/etc/motd", "status": "Corrected", "verdict": "drifted",
+            "fields": [{ "field": "mode", "observed": { "value": "0666" }, "desired": { "value": "0644" } }],
+            "action": "set mode 0644", "message": null, "declared": place("roles/base.toml", 31),
+            "since": "2026-11-23T13:58:00Z", "corrected_ms": 12.3, "drift": 17, "pass": 1042, "commit": COMMIT,
+            "attribution": who(),
+        });
+        about.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        about
+    };
+    let contested =
+        "contested: changed 5 times in 27 s: /usr/bin/vim [4242] by anna. Declare what it should be, or";
+    let contested = json!({ "status": "Contested", "message": contested, "corrected_ms": null });
+    let watcher = json!({ "name": "file", "method": "fanotify", "message": "the mount is gone" });
+    let lost = json!({ "event": "watcher-lost" }).as_object().unwrap().clone();
+    let watcher =
+        serde_json::Value::Object(watcher.as_object().unwrap().clone().into_iter().chain(lost).collect());
+    let revision = json!({
+        "event": "revision-in-force", "commit": COMMIT, "author": "Anna Example <anna@example.org>",
+        "subject": "web: open 443 to the office",
+    });
+    let list = [
+        event(40, "2026-11-23T13:57:00Z", revision),
+        event(41, "2026-11-23T13:58:00Z", about("drift-seen", json!({}))),
+        event(42, "2026-11-23T13:58:00Z", about("corrected", json!({}))),
+        event(45, "2026-11-23T13:58:27Z", about("contested", contested)),
+        event(46, "2026-11-23T13:59:00Z", watcher),
+        event(47, "2026-11-23T13:59:30Z", json!({ "event": "right-again", "resource": "package:curl" })),
+    ];
+    from(json!({ "events": list }))
+}
+
+fn who() -> serde_json::Value {
+    json!({
+        "confidence": "certain", "reason": "fanotify named the process with the event", "at": "2026-11-23T13:57:59.9Z",
+        "evidence": ["fanotify", "proc"],
+        "actor": {
+            "process": { "pid": 4242, "executable": "/usr/bin/vim", "name": "vim", "command": ["vim", "/etc/motd"] },
+            "ancestors": [
+                { "pid": 4200, "executable": "/usr/bin/sudo", "name": "sudo", "command": ["sudo", "vim", "/etc/motd"] },
+                { "pid": 4100, "executable": "/usr/bin/bash", "name": "bash", "command": ["-bash"] },
+            ],
+            "user": { "uid": 0, "name": "root" }, "login": { "uid": 1000, "name": "anna" },
+            "session": { "id": 4, "terminal": "pts/0", "sshFrom": "10.0.0.9 50022", "sudo": "vim /etc/motd" },
+            "unit": "session-4.scope", "container": null,
+        },
+    })
+}
+
 pub fn hostile() -> Vec<(Vec<&'static str>, Reply)> {
     fn poison(value: &mut serde_json::Value) {
         match value {
             serde_json::Value::Object(map) => {
                 for (key, value) in map.iter_mut() {
                     let free = [
-                        "author", "subject", "message", "file", "reason", "owner", "what", "host", "text",
-                        "action", "detail", "notes", "error", "hint", "excerpt", "value", "kept", "field",
+                        "author",
+                        "subject",
+                        "message",
+                        "file",
+                        "reason",
+                        "owner",
+                        "what",
+                        "host",
+                        "text",
+                        "action",
+                        "detail",
+                        "notes",
+                        "error",
+                        "hint",
+                        "excerpt",
+                        "value",
+                        "kept",
+                        "field",
+                        "executable",
+                        "name",
+                        "command",
+                        "unit",
+                        "container",
+                        "terminal",
+                        "sshFrom",
+                        "sudo",
                     ];
                     match value {
                         serde_json::Value::String(text) if free.contains(&key.as_str()) => {
@@ -311,6 +391,7 @@ pub fn hostile() -> Vec<(Vec<&'static str>, Reply)> {
         (vec!["plan"], Reply::Plan(poisoned(&plan()))),
         (vec!["history"], Reply::History(poisoned(&history()))),
         (vec!["history", "--id", "17"], Reply::History(poisoned(&history()))),
+        (vec!["events"], Reply::Events(poisoned(&events()))),
         (
             vec!["sync"],
             Reply::Sync(Box::new(SyncReply {

@@ -55,6 +55,27 @@ fn a_client_that_does_not_read_costs_nobody_else_anything() {
 }
 
 #[test]
+fn followers_that_went_away_hold_no_connection() {
+    let bench = Bench::with(Limits { connections: 4, ..Limits::default() });
+    let mut follow = call("org.agentd.Agent.Events", r#"{"follow":"yes"}"#);
+    let end = follow.len() - 2;
+    follow.splice(end..end, br#","more":true"#.iter().copied());
+    for _ in 0..20 {
+        let mut follower = bench.raw();
+        follower.write_all(&follow).unwrap();
+        assert!(frame(&mut follower).contains("first"));
+        // Nothing happens on the host: only the end of the connection tells.
+        drop(follower);
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while !bench.fake.followers.lock().unwrap().iter().all(Replies::is_gone) {
+            assert!(std::time::Instant::now() < deadline, "a follower that went away is still there");
+            std::thread::yield_now();
+        }
+    }
+    bench.assert_alive();
+}
+
+#[test]
 fn one_user_can_not_take_all_connections_from_root() {
     let bench = Bench::with(Limits { connections: 6, connections_of_a_user: 2, ..Limits::default() });
     let path = bench.path();

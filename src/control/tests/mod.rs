@@ -26,6 +26,7 @@ const NOBODY: u32 = 65_534;
 #[derive(Default)]
 struct Fake {
     asked: Mutex<Vec<(u32, Request)>>,
+    followers: Mutex<Vec<Replies>>,
 }
 
 impl Agent for Fake {
@@ -33,6 +34,9 @@ impl Agent for Fake {
         let Asked { request, peer, replies } = asked;
         let verb = request.verb();
         self.asked.lock().unwrap().push((peer.uid, request));
+        if verb == Verb::Events && !replies.wants_more() {
+            return replies.finish(Ok(Reply::Done(DoneReply { message: verb.method().to_owned() })));
+        }
         if verb == Verb::Sync {
             replies.more(Reply::Progress(ProgressReply { progress: Progress::Fetching }));
             replies.more(Reply::Progress(ProgressReply { progress: Progress::Applying { changes: 3 } }));
@@ -40,6 +44,11 @@ impl Agent for Fake {
         match verb {
             Verb::Reload => drop(replies),
             Verb::Resume => replies.finish(Err(Refusal::NotFound { what: "nothing is suspended".into() })),
+            // Followed for as long as the client is there.
+            Verb::Events => {
+                replies.more(Reply::Done(DoneReply { message: "first".into() }));
+                self.followers.lock().unwrap().push(replies);
+            }
             // As large as the plan of a big host.
             Verb::Plan => replies.finish(Ok(Reply::Done(DoneReply { message: "x".repeat(8 << 20) }))),
             _ => replies.finish(Ok(Reply::Done(DoneReply { message: verb.method().to_owned() }))),
@@ -147,6 +156,7 @@ fn sample(verb: Verb) -> Request {
         | Verb::Sync
         | Verb::Confirm
         | Verb::History
+        | Verb::Events
         | Verb::Verify
         | Verb::Fingerprint
         | Verb::Reload => serde_json::json!({}),

@@ -13,7 +13,15 @@ fn every_cell_of_the_table_of_rights_holds_for_real_users() {
         ("both", 1003, &[READERS, CHANGERS], true, true),
         ("stranger", 1004, &[60_003, 60_004], false, false),
     ];
-    let reading = [Verb::Status, Verb::Plan, Verb::History, Verb::Verify, Verb::Explain, Verb::Fingerprint];
+    let reading = [
+        Verb::Status,
+        Verb::Plan,
+        Verb::History,
+        Verb::Events,
+        Verb::Verify,
+        Verb::Explain,
+        Verb::Fingerprint,
+    ];
     let bench = Bench::new();
     let mut cells = 0;
     for (who, uid, groups, may_read, may_change) in people {
@@ -29,7 +37,7 @@ fn every_cell_of_the_table_of_rights_holds_for_real_users() {
             cells += 1;
         }
     }
-    assert_eq!(cells, 6 * 14);
+    assert_eq!(cells, 6 * 15);
 }
 
 #[test]

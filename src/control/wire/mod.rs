@@ -34,6 +34,8 @@ pub enum Request {
     Approve(ApproveOrder),
     /// Drifts and passes.
     History(HistoryQuery),
+    /// What happens, as it happens.
+    Events(EventsQuery),
     /// Check the chain of the history.
     Verify(VerifyQuery),
     /// Everything about one resource.
@@ -59,6 +61,7 @@ impl Request {
             Request::Confirm => Verb::Confirm,
             Request::Approve(_) => Verb::Approve,
             Request::History(_) => Verb::History,
+            Request::Events(_) => Verb::Events,
             Request::Verify(_) => Verb::Verify,
             Request::Explain(_) => Verb::Explain,
             Request::Fingerprint => Verb::Fingerprint,
@@ -79,6 +82,7 @@ impl Request {
             Verb::Resume => Request::Resume(from_value(parameters)?),
             Verb::Approve => Request::Approve(from_value(parameters)?),
             Verb::History => Request::History(from_value(parameters)?),
+            Verb::Events => Request::Events(from_value(parameters)?),
             Verb::Verify => Request::Verify(from_value(parameters)?),
             Verb::Explain => Request::Explain(from_value(parameters)?),
             Verb::Restore => Request::Restore(from_value(parameters)?),
@@ -103,6 +107,7 @@ impl Request {
             Request::Resume(order) => to_value(order),
             Request::Approve(order) => to_value(order),
             Request::History(query) => to_value(query),
+            Request::Events(query) => to_value(query),
             Request::Verify(query) => to_value(query),
             Request::Explain(query) => to_value(query),
             Request::Restore(order) => to_value(order),

@@ -86,6 +86,29 @@ pub struct HistoryQuery {
     pub passes: Option<PassFilter>,
 }
 
+/// Parameters of `Events`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsQuery {
+    /// So many of the last ones first, as far as they are remembered.
+    #[serde(default)]
+    pub last: u32,
+    /// Whether to go on with what happens from now on. Takes a call with `more`.
+    #[serde(default)]
+    pub follow: Follow,
+}
+
+/// Whether events are followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Follow {
+    /// What is remembered, and no more.
+    #[default]
+    No,
+    /// Until one of both ends it.
+    Yes,
+}
+
 /// Parameters of `Verify`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,6 +9,7 @@ use crate::model::{
     Verdict,
 };
 use crate::record::{DriftRecord, PassRecord, Suspension, Verification};
+use crate::status::event::Event;
 use crate::status::{ResourceLine, Snapshot};
 
 /// What is answered. Serialised as the parameters of a reply.
@@ -33,6 +34,8 @@ pub enum Reply {
     Confirmed(ConfirmedReply),
     /// To `History`.
     History(HistoryReply),
+    /// To `Events`; with `continues` set as long as they are followed.
+    Events(EventsReply),
     /// To `Verify`.
     Verified(VerifyReply),
     /// To `Explain`.
@@ -205,6 +208,13 @@ pub struct HistoryReply {
     /// Passes, newest first.
     #[serde(default)]
     pub passes: Vec<PassRecord>,
+}
+
+/// Answer to `Events`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EventsReply {
+    /// What happened, oldest first.
+    pub events: Vec<Event>,
 }
 
 /// Answer to `Verify`.

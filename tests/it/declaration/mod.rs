@@ -4,7 +4,7 @@ mod any_input;
 mod examples;
 mod golden;
 mod layers;
-mod schema;
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::path::Path;

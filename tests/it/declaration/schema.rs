@@ -13,26 +13,26 @@ fn root() -> PathBuf {
 }
 
 /// The schemas by file name.
-fn schemas() -> BTreeMap<String, Value> {
+pub fn schemas() -> BTreeMap<String, Value> {
     let files = files_below(&root().join("schema"));
     let json = files.into_iter().filter(|(name, _)| name.ends_with(".json"));
     json.map(|(name, bytes)| (name, serde_json::from_slice(&bytes).unwrap())).collect()
 }
 
 /// As much of JSON Schema as ours use; a keyword that is not known here fails the test.
-struct Validator {
-    schemas: BTreeMap<String, Value>,
+pub struct Validator {
+    pub schemas: BTreeMap<String, Value>,
 }
 
 impl Validator {
-    fn faults(&self, schema: &Value, value: &Value, at: &str) -> Vec<String> {
+    pub fn faults(&self, schema: &Value, value: &Value, at: &str) -> Vec<String> {
         let mut faults = Vec::new();
         for (keyword, rule) in schema.as_object().unwrap() {
             match keyword.as_str() {
                 "$schema" | "$defs" | "title" | "description" | "properties" => {}
                 "$ref" => {
-                    let name = rule.as_str().unwrap().strip_prefix("common.json#/$defs/").unwrap();
-                    faults.extend(self.faults(&self.schemas["common.json"]["$defs"][name], value, at));
+                    let (file, name) = rule.as_str().unwrap().split_once("#/$defs/").unwrap();
+                    faults.extend(self.faults(&self.schemas[file]["$defs"][name], value, at));
                 }
                 "type" => {
                     let kind = match value {

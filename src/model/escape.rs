@@ -1,5 +1,6 @@
-//! Text that others wrote, made harmless for a terminal: what it would obey, what it would hide, and what would
-//! turn the reading order round is shown as an escape.
+//! Text that others wrote (process names, paths, commit messages, contents), made harmless for a terminal: what it
+//! would obey, what it would hide, and what would turn the reading order round is shown as an escape. Everything that
+//! prints text of others for people goes through here, the lines of the journal included.
 
 use std::borrow::Cow;
 
