@@ -59,6 +59,10 @@ impl Adoption {
         if diagnostics.iter().any(|one| one.severity == Severity::Error) {
             return refused("refused by the agent", diagnostics);
         }
+        let faults = workshop.engine.rehearse(&workshop.host, desired);
+        if !faults.is_empty() {
+            return refused("it can't be put in force on this host", faults);
+        }
         match workshop.adopt(desired, basis, accepted) {
             Ok(()) => {
                 Adopted::InForce { watches: workshop.engine.watches(), view: Box::new(workshop.view()) }

@@ -61,6 +61,12 @@ pub trait Kind: Send {
     /// agent over a desired state it was handed: it must not rely on `parse` having been run. Pure.
     fn validate(specs: &Specs<Self::Spec>) -> Vec<Diagnostic>;
 
+    /// Faults that only this host can find, such as words that its own tools refuse. Asked before a desired state is
+    /// put in force; changes nothing. What can't be tried here and now is no fault.
+    fn rehearse(&mut self, _host: &Host, _specs: &Specs<Self::Spec>) -> Vec<Diagnostic> {
+        Vec::new()
+    }
+
     /// Reads the host, in one batch. An error means that nothing of this kind is known, and nothing is
     /// planned for it; a single unreadable resource is [`Reading::Unknown`].
     fn observe(

@@ -93,6 +93,11 @@ impl Engine {
         self.lanes.iter().flat_map(|lane| lane.validate(desired)).collect()
     }
 
+    /// Faults that only this host can find in a desired state that is about to be put in force.
+    pub fn rehearse(&mut self, host: &Host, desired: &Desired) -> Vec<Diagnostic> {
+        self.lanes.iter_mut().flat_map(|lane| lane.rehearse(host, desired)).collect()
+    }
+
     /// The desired state in force.
     pub fn desired(&self) -> &Arc<Desired> {
         &self.desired

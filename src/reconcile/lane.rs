@@ -36,6 +36,8 @@ pub trait Stage: Send {
     fn pruned(&mut self, only: Option<&BTreeSet<Key>>) -> Vec<Key>;
     /// Faults of a desired state that root itself looks for, whoever compiled it.
     fn validate(&self, desired: &Desired) -> Vec<Diagnostic>;
+    /// Faults that only this host can find in a desired state.
+    fn rehearse(&mut self, host: &Host, desired: &Desired) -> Vec<Diagnostic>;
     /// How many resources are declared.
     fn declared(&self) -> usize;
     /// Every declared key.
@@ -331,6 +333,10 @@ impl<K: Kind + Part> Stage for Lane<K> {
 
     fn validate(&self, desired: &Desired) -> Vec<Diagnostic> {
         K::validate(K::part(desired))
+    }
+
+    fn rehearse(&mut self, host: &Host, desired: &Desired) -> Vec<Diagnostic> {
+        self.kind.rehearse(host, K::part(desired))
     }
 
     fn declared(&self) -> usize {

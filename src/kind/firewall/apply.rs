@@ -18,6 +18,7 @@ use crate::model::{Digest, Key, KindName, ResourceId};
 pub fn apply(cx: &ApplyCx<'_>, window: &Window, changes: &[Planned<Spec, Change>]) -> Result<(), String> {
     let mut cleared = BTreeSet::new();
     let mut plan = None;
+    let mut restored = None;
     let mut tables: Vec<(&str, &str)> = Vec::new();
     for Planned { key, change, .. } in changes {
         match change {
@@ -25,6 +26,7 @@ pub fn apply(cx: &ApplyCx<'_>, window: &Window, changes: &[Planned<Spec, Change>
                 cleared.insert(key.clone());
                 plan = Some(of);
             }
+            Change::Restore { text, instead } => restored = Some((key, text, instead)),
             Change::RemoveOwn => tables.push(("inet", "agentd")),
             Change::RemoveForeign { family, name } => tables.push((family, name)),
         }
@@ -33,9 +35,31 @@ pub fn apply(cx: &ApplyCx<'_>, window: &Window, changes: &[Planned<Spec, Change>
     if let Some(plan) = plan {
         load(cx, window, plan, &cleared)?;
     }
-    match tables.is_empty() {
-        true => Ok(()),
-        false => remove(cx, &tables),
+    if !tables.is_empty() {
+        remove(cx, &tables)?;
+    }
+    match restored {
+        None => Ok(()),
+        Some((key, text, instead)) => {
+            if let Some(instead) = instead {
+                keep(cx, key.as_str(), "table inet agentd", instead.as_bytes())?;
+            }
+            call(&*cx.host.programs, &nft(&["-f", "-"], text))?;
+            // The host is as safe as it was; it is not as declared.
+            Err(UNDONE.to_owned())
+        }
+    }
+}
+
+/// What is said of a declared table that was undone.
+pub const UNDONE: &str = "this firewall was loaded before, not confirmed in time, and undone; it is not loaded again, \
+                          the one confirmed before it stays in force: push a revision with another one";
+
+/// Whether this very table was undone for want of confirmation.
+pub fn undone(host: &Host, text: &str) -> Result<bool, String> {
+    match undo::confirmation(host).map_err(chain)? {
+        Confirmation::Undone { table, .. } => Ok(table == Digest::of(text.as_bytes())),
+        Confirmation::Settled | Confirmation::Awaited { .. } => Ok(false),
     }
 }
 
@@ -88,11 +112,7 @@ fn standing(host: &Host, window: Option<Duration>, text: &str) -> Result<Standin
     }
     let same = |table: Digest| table == Digest::of(text.as_bytes());
     match undo::confirmation(host).map_err(chain)? {
-        Confirmation::Undone { table, .. } if same(table) => {
-            Err("this firewall was loaded before, not confirmed in time, and undone; \
-                 it is not loaded again: push a revision with another one"
-                .to_owned())
-        }
+        Confirmation::Undone { table, .. } if same(table) => Err(UNDONE.to_owned()),
         Confirmation::Awaited { table, .. } if same(table) => Ok(Standing::Awaited),
         Confirmation::Undone { .. } | Confirmation::Settled | Confirmation::Awaited { .. } => {
             Ok(Standing::New)

@@ -21,6 +21,13 @@ pub enum Change {
         /// What is loaded; shared by all resources that differ.
         plan: Arc<LoadPlan>,
     },
+    /// Load the table that was confirmed last: the declared one was undone.
+    Restore {
+        /// What is loaded at boot.
+        text: Arc<str>,
+        /// What is there instead, if anything is.
+        instead: Option<Arc<str>>,
+    },
     /// Take our whole table away: nothing of it is declared any more.
     RemoveOwn,
     /// Take a table away that is not ours, because the declaration says `exclusive`.
@@ -70,6 +77,7 @@ impl fmt::Display for Change {
             Change::Load { action: Action::Load, .. } => f.write_str("load"),
             Change::Load { action: Action::Correct, .. } => f.write_str("correct"),
             Change::Load { action: Action::Remove, .. } => f.write_str("remove from table inet agentd"),
+            Change::Restore { .. } => f.write_str("put the table back that was confirmed last"),
             Change::RemoveOwn => f.write_str("remove table inet agentd"),
             Change::RemoveForeign { family, name } => write!(f, "remove table {family} {name}"),
         }
@@ -79,14 +87,14 @@ impl fmt::Display for Change {
 impl kind::Change for Change {
     fn step(&self) -> Step {
         match self {
-            Change::Load { .. } => Step::Firewall,
+            Change::Load { .. } | Change::Restore { .. } => Step::Firewall,
             Change::RemoveOwn | Change::RemoveForeign { .. } => Step::RemoveFirewall,
         }
     }
 
     fn removes(&self) -> bool {
         match self {
-            Change::Load { action: Action::Load | Action::Correct, .. } => false,
+            Change::Load { action: Action::Load | Action::Correct, .. } | Change::Restore { .. } => false,
             Change::Load { action: Action::Remove, .. }
             | Change::RemoveOwn
             | Change::RemoveForeign { .. } => true,

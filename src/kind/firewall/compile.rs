@@ -29,15 +29,23 @@ pub struct Compiled {
 
 /// Why the declared table cannot be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct CompileFault {
-    /// What is wrong, with which resource, and what to do.
-    pub message: String,
+pub enum CompileFault {
+    /// nft, or what it made of the rules, speaks against them: trying again is of no use.
+    #[error("{message}")]
+    Refused {
+        /// Whose words they are, if that can be told.
+        owner: Option<Key>,
+        /// What is wrong, with which resource, and what to do.
+        message: String,
+    },
+    /// They could not be tried out.
+    #[error("{0}")]
+    Untried(String),
 }
 
 impl From<String> for CompileFault {
     fn from(message: String) -> Self {
-        CompileFault { message }
+        CompileFault::Untried(message)
     }
 }
 
@@ -59,7 +67,7 @@ pub fn compile(
     if let Some(stray) = states.keys().find(|key| !specs.contains_key(*key)) {
         let message =
             format!("the declared rules make `{stray}`, which nobody declared: look at the raw ones");
-        return Err(message.into());
+        return Err(CompileFault::Refused { owner: None, message });
     }
     Ok(Arc::new(Compiled { source: Digest::of(source.text().as_bytes()), listing, states }))
 }
@@ -73,7 +81,7 @@ fn try_out(programs: &dyn Programs, source: &Source) -> Result<Listing, CompileF
             "the declared rules make a table `{} {}`: only ours is allowed",
             other.family, other.name
         );
-        return Err(message.into());
+        return Err(CompileFault::Refused { owner: None, message });
     }
     let first = list_own(programs)?;
     // What will be loaded on the host and at boot is the listing: prove here that it loads, and as the same.
@@ -82,21 +90,23 @@ fn try_out(programs: &dyn Programs, source: &Source) -> Result<Listing, CompileF
     let (before, after) = (states(&first), states(&second));
     match before.iter().find(|(key, state)| !differences(Some(state), after.get(*key)).is_empty()) {
         None => Ok(second),
-        Some((key, _)) => Err(CompileFault::from(format!(
-            "nft {} does not read back its own listing of `firewall:{key}`: say it in other words",
-            first.version
-        ))),
+        Some((key, _)) => Err(CompileFault::Refused {
+            owner: Some(key.clone()),
+            message: format!(
+                "nft {} does not read back its own listing of `firewall:{key}`: say it in other words",
+                first.version
+            ),
+        }),
     }
 }
 
 /// nft names the line it stumbled over; we know whose line that is.
 fn blame(complaint: &str, source: &Source) -> CompileFault {
     let line = complaint.split("/dev/stdin:").nth(1).and_then(|rest| rest.split(':').next()?.parse().ok());
-    let owner = line.and_then(|line: usize| source.owner(line));
-    match owner {
-        Some(key) => CompileFault { message: format!("nft refuses `firewall:{key}`: {complaint}") },
-        None => CompileFault { message: complaint.to_owned() },
-    }
+    let Some(line) = line else { return CompileFault::Untried(complaint.to_owned()) };
+    let owner = source.owner(line).cloned();
+    let what = owner.as_ref().map_or_else(|| "the firewall".to_owned(), |key| format!("`firewall:{key}`"));
+    CompileFault::Refused { owner, message: format!("nft refuses {what}: {complaint}") }
 }
 
 fn is_raw(spec: &Spec) -> bool {

@@ -46,7 +46,9 @@ pub use change::{Action, Change, LoadPlan};
 pub use spec::Spec;
 pub use state::State;
 
-use compile::{Compiled, compile};
+use apply::UNDONE;
+use compile::{CompileFault, Compiled, compile};
+use listing::Listing;
 use look::{Seen, look, notes};
 use spec::{Exclusive, keys};
 use state::differences;
@@ -73,6 +75,21 @@ pub struct Firewall {
     idle: bool,
     seen: Option<Arc<Seen>>,
     compiled: Option<Arc<Compiled>>,
+    /// The declared table was undone for want of confirmation: what is held to instead.
+    undone: Option<Undone>,
+}
+
+/// How the table stands that was confirmed before the declared one was undone.
+enum Undone {
+    /// It is in force.
+    InForce,
+    /// It is not.
+    Missing {
+        /// Its text.
+        confirmed: Arc<str>,
+        /// The text of what is there instead, if anything is.
+        instead: Option<Arc<str>>,
+    },
 }
 
 impl Part for Firewall {
@@ -97,6 +114,17 @@ impl Kind for Firewall {
         validate::validate(specs)
     }
 
+    fn rehearse(&mut self, host: &Host, specs: &Specs<Spec>) -> Vec<Diagnostic> {
+        let Some((_, first)) = specs.iter().next() else { return Vec::new() };
+        match self.compile(host, specs, &Seen::default()) {
+            Ok(()) | Err(CompileFault::Untried(_)) => Vec::new(),
+            Err(CompileFault::Refused { owner, message }) => {
+                let declared = owner.and_then(|owner| specs.get(&owner)).unwrap_or(first);
+                vec![Diagnostic::error("refused-by-nft", &declared.provenance.winner, message)]
+            }
+        }
+    }
+
     fn observe(&mut self, host: &Host, want: &Want<'_, Spec>) -> Result<Observed<State>, ObserveError> {
         // No firewall declared and none to take away: nft need not even be installed.
         self.idle = want.specs.is_empty() && want.prune.is_empty();
@@ -107,7 +135,8 @@ impl Kind for Firewall {
         let seen = look(host, self.seen.as_ref()).map_err(failed)?;
         self.seen = Some(Arc::clone(&seen));
         if !want.specs.is_empty() {
-            self.compile(host, want.specs, &seen).map_err(failed)?;
+            self.compile(host, want.specs, &seen).map_err(|fault| failed(fault.to_string()))?;
+            self.undone = self.undone(host, want.specs, &seen).map_err(failed)?;
         }
         Ok(Observed {
             readings: readings(want, &seen),
@@ -180,7 +209,7 @@ impl Firewall {
     }
 
     /// Brings the declared table into nft's own form, unless that was done before by the same nft.
-    fn compile(&mut self, host: &Host, specs: &Specs<Spec>, seen: &Seen) -> Result<(), String> {
+    fn compile(&mut self, host: &Host, specs: &Specs<Spec>, seen: &Seen) -> Result<(), CompileFault> {
         let source = render::render(specs);
         let digest = Digest::of(source.text().as_bytes());
         let same_nft = |compiled: &Compiled| match &seen.own {
@@ -191,9 +220,29 @@ impl Firewall {
             return Ok(());
         }
         self.compiled = None;
-        let compiled = compile(&*host.programs, &source, specs).map_err(|fault| fault.message)?;
+        let compiled = compile(&*host.programs, &source, specs)?;
         self.compiled = Some(compiled);
         Ok(())
+    }
+
+    /// Whether the declared table is one that was undone, and how the one before it stands.
+    fn undone(&self, host: &Host, specs: &Specs<Spec>, seen: &Seen) -> Result<Option<Undone>, String> {
+        let Some(desired) = self.compiled.as_ref().filter(|_| self.window.get().is_some()) else {
+            return Ok(None);
+        };
+        // As declared: nothing to ask the disk for.
+        if differing(specs, seen, desired).is_empty() {
+            return Ok(None);
+        }
+        let undone = apply::undone(host, &desired.listing.loadable())?;
+        let confirmed = boot::read(host).map_err(|error| error.chain())?;
+        let there = seen.own.as_ref().map(Listing::loadable);
+        Ok(undone.then(|| match confirmed {
+            Some(text) if there.as_ref() != Some(&text) => {
+                Undone::Missing { confirmed: text.into(), instead: there.map(Into::into) }
+            }
+            Some(_) | None => Undone::InForce,
+        }))
     }
 
     fn planned(
@@ -207,6 +256,7 @@ impl Firewall {
             Arc::new(LoadPlan { desired: Arc::clone(desired), observed, differing })
         });
         let change = |key: &Key, action: Option<Action>| match (action, &plan) {
+            (Some(_), Some(_)) if let Some(undone) = &self.undone => undone.change(),
             (Some(action), Some(plan)) => Some(Change::Load { action, plan: Arc::clone(plan) }),
             (Some(_), None) => Some(Change::RemoveOwn),
             (None, _) => {
@@ -217,9 +267,22 @@ impl Firewall {
         let difference = |(key, fields, action): (Key, Vec<FieldDiff>, Option<Action>)| {
             let changes = change(&key, action).into_iter().collect();
             let owner = owner(want, &key);
-            Difference { key, fields, changes, waiting: None, failing: None, owner }
+            let failing = self.undone.as_ref().filter(|_| action.is_some()).map(|_| UNDONE.to_owned());
+            Difference { key, fields, changes, waiting: None, failing, owner }
         };
         found.into_iter().map(difference).collect()
+    }
+}
+
+impl Undone {
+    /// What there is to do: put the confirmed table back, if it is not there.
+    fn change(&self) -> Option<Change> {
+        match self {
+            Undone::InForce => None,
+            Undone::Missing { confirmed, instead } => {
+                Some(Change::Restore { text: Arc::clone(confirmed), instead: instead.clone() })
+            }
+        }
     }
 }
 

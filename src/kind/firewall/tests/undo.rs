@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::super::undo::{
     Confirmation, UndoError, Window, confirm, confirmation, disarm, forgive, prove, recover,
 };
-use super::super::{Firewall, Spec};
+use super::super::{Change, Firewall, Spec};
 use super::support::{TestHost, declared, on_a_host};
-use crate::kind::Specs;
+use crate::kind::{Difference, Kind, Specs};
 use crate::model::OutcomeResult;
 
 const WINDOW: Duration = Duration::from_secs(60);
@@ -59,10 +59,13 @@ fn timer_elapses_just_now(host: &TestHost) {
     host.clock.advance(WINDOW);
 }
 
-fn refused(results: &[OutcomeResult]) -> bool {
-    results
-        .iter()
-        .all(|result| matches!(result, OutcomeResult::Failed { message } if message.contains("undone")))
+/// Everything that differs is said to be undone, and nothing is done about it.
+fn refused(host: &mut TestHost, specs: &Specs<Spec>) -> bool {
+    let differences = host.differences(specs);
+    let is_left = |difference: &Difference<Change>| {
+        difference.changes.is_empty() && difference.failing.as_ref().is_some_and(|why| why.contains("undone"))
+    };
+    !differences.is_empty() && differences.iter().all(is_left)
 }
 
 #[test]
@@ -127,7 +130,7 @@ fn an_unconfirmed_table_is_undone_and_not_loaded_again() {
         assert!(matches!(confirmation(&host.host).unwrap(), Confirmation::Undone { by_reboot: false, .. }));
         assert!(matches!(confirm(&host.host), Err(UndoError::TooLate)));
         systemd(host);
-        assert!(refused(&host.correct_but(&new(), &[])));
+        assert!(refused(host, &new()));
         assert_eq!(host.nft(&["-s", "list", "ruleset"]), before);
         assert_eq!(systemd(host), [""; 0]);
         // Another table is another matter.
@@ -144,7 +147,7 @@ fn a_look_in_the_instant_of_the_undo_does_not_load_the_table_for_good() {
         timer_elapses_just_now(host);
         assert!(matches!(confirm(&host.host), Err(UndoError::TooLate)));
         assert!(!prove(&host.host, host.host.clock.since_boot()).unwrap());
-        assert!(refused(&host.correct_but(&new(), &[])));
+        assert!(refused(host, &new()));
         assert_eq!(host.nft(&["-s", "list", "ruleset"]), before);
     });
 }
@@ -238,7 +241,7 @@ fn a_reboot_inside_the_window_is_an_undo() {
         assert!(matches!(confirmation(&host.host).unwrap(), Confirmation::Undone { by_reboot: true, .. }));
         // The boot loaded the confirmed table; the other one is not loaded again.
         host.load(&host.file(BOOT).unwrap());
-        assert!(refused(&host.correct_but(&new(), &[])));
+        assert!(refused(host, &new()));
     });
 }
 
@@ -295,5 +298,43 @@ fn a_switch_that_is_turned_off_confirms_at_once() {
         host.correct(&new());
         assert_eq!(confirmation(&host.host).unwrap(), Confirmation::Settled);
         assert!(host.file(BOOT).unwrap().contains("agentd:new"));
+    });
+}
+
+#[test]
+fn after_an_undo_the_host_is_held_to_the_table_that_was_confirmed() {
+    guarded(|host| {
+        let before = host.nft(&["-s", "list", "ruleset"]);
+        host.correct(&new());
+        timer_elapses(host);
+        assert!(refused(host, &new()));
+        host.nft(&["flush", "ruleset"]);
+        let results = host.correct_but(&new(), &[]);
+        assert!(
+            results.iter().all(
+                |result| matches!(result, OutcomeResult::Failed { message } if message.contains("stays in force"))
+            ),
+            "the host is not as declared: {results:?}"
+        );
+        assert_eq!(host.nft(&["-s", "list", "ruleset"]), before);
+        assert!(refused(host, &new()), "and that was all there was to do");
+        assert_eq!(systemd(host).len(), 1, "nothing new to confirm");
+    });
+}
+
+#[test]
+fn what_nft_refuses_is_found_before_it_is_put_in_force() {
+    guarded(|host| {
+        let before = host.nft(&["-s", "list", "ruleset"]);
+        let odd = declared("input = \"accept\"\n[rules.odd]\nraw = \"tcp dport ssh-ish accept\"");
+        let faults = host.kind.rehearse(&host.host, &odd);
+        let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+        assert_eq!(fault.code, "refused-by-nft");
+        assert!(fault.to_string().contains("firewall:input/odd"), "{fault}");
+        assert_eq!(host.kind.rehearse(&host.host, &new()), []);
+        assert_eq!(host.nft(&["-s", "list", "ruleset"]), before);
+        host.programs.miss();
+        let third = declared("input = \"accept\"\n[rules.third]\nallow = [\"tcp/3\"]");
+        assert_eq!(host.kind.rehearse(&host.host, &third), [], "without nft nothing can be said");
     });
 }
