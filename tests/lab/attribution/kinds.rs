@@ -22,6 +22,7 @@ held-mask = { state = "running", enabled = true }
 held-bus = { state = "running" }
 held-kill = { state = "running" }
 held-unit = { state = "running" }
+held-denied = { state = "running" }
 held-stopped = { state = "stopped" }
 
 [firewall]
@@ -45,8 +46,8 @@ allow = ["tcp/8003"]
 pub const PACKAGES: [&str; 4] = ["held-apt", "held-purge", "held-dpkg", "held-unit"];
 
 /// The units that are laid on the machine.
-pub const UNITS: [&str; 7] =
-    ["held-stop", "held-disable", "held-mask", "held-bus", "held-kill", "held-unit", "held-stopped"];
+pub const UNITS: [&str; 8] =
+    ["held-stop", "held-disable", "held-mask", "held-bus", "held-kill", "held-denied", "held-unit", "held-stopped"];
 
 fn by_sudo(name: &'static str, resource: &str, script: &str) -> Way {
     Way::resource(name, resource, script).runs_as("root")
@@ -103,6 +104,14 @@ fn services() -> Vec<Way> {
             "sudo kill -KILL $(systemctl show -p MainPID --value held-kill)",
         )
         .by("/usr/bin/kill"),
+        // Who asked and was refused did not do it.
+        by_sudo(
+            "kill after one who was refused",
+            "service:held-denied.service",
+            "sudo kill -KILL $(systemctl show -p MainPID --value held-denied)",
+        )
+        .by("/usr/bin/kill")
+        .before("! runuser -u ben -- systemctl --no-ask-password stop held-denied 2> /dev/null"),
         Way::resource(
             "systemctl of a unit",
             "service:held-unit.service",

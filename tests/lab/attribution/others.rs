@@ -3,7 +3,7 @@
 use super::way::Way;
 
 pub fn ways() -> Vec<Way> {
-    [elevated(), hidden(), jobs(), containers(), crowds()].concat()
+    [elevated(), hidden(), jobs(), containers(), crowds(), blind()].concat()
 }
 
 /// Somebody else than who logged in.
@@ -90,6 +90,18 @@ fn containers() -> Vec<Way> {
         boxed("nsenter into a container", "sudo nsenter --mount --root --wd -t $(pgrep -f '^/bin/busybox sleep 600') /bin/busybox sed -i s/held/changed/ /mnt/file")
             .before(&format!("systemd-run --quiet --collect --unit=entered -p Delegate=yes {nspawn} --as-pid2 /bin/busybox sleep 600; until pgrep -f '^/bin/busybox sleep 600'; do sleep 0.1; done"))
             .after("systemctl stop entered"),
+    ]
+}
+
+/// Ways that leave little or no evidence: `unknown` is the honest answer where there is none.
+fn blind() -> Vec<Way> {
+    vec![
+        Way::file("through a hard link", "ln $F ~/link && echo changed > ~/link").by("/usr/bin/bash"),
+        Way::file(
+            "while the agent was down",
+            "sudo systemctl stop agentd; sed -i s/held/changed/ $F; sudo systemctl start agentd",
+        )
+        .by("/usr/bin/sed"),
     ]
 }
 
