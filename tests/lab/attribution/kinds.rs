@@ -46,8 +46,16 @@ allow = ["tcp/8003"]
 pub const PACKAGES: [&str; 4] = ["held-apt", "held-purge", "held-dpkg", "held-unit"];
 
 /// The units that are laid on the machine.
-pub const UNITS: [&str; 8] =
-    ["held-stop", "held-disable", "held-mask", "held-bus", "held-kill", "held-denied", "held-unit", "held-stopped"];
+pub const UNITS: [&str; 8] = [
+    "held-stop",
+    "held-disable",
+    "held-mask",
+    "held-bus",
+    "held-kill",
+    "held-denied",
+    "held-unit",
+    "held-stopped",
+];
 
 fn by_sudo(name: &'static str, resource: &str, script: &str) -> Way {
     Way::resource(name, resource, script).runs_as("root")

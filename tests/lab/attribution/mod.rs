@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
-use crate::harness::{Archive, Host, Inside, Lab, Suite, Vm, target};
+use crate::harness::{Archive, Host, Inside, Lab, Output, Suite, Vm, target};
 use score::{Score, Told, judge, told};
 use way::{Life, Start, Way, Where};
 
@@ -29,16 +29,21 @@ const LAST_WORD: Duration = Duration::from_secs(8);
 /// How long until nothing is left to do; the wait before a second correction is within it.
 const QUIET: Duration = Duration::from_secs(60);
 
+/// How often the history is asked again.
+const POLL: Duration = Duration::from_millis(200);
+
 /// What came of one way.
-struct Result {
+struct Outcome {
     way: Way,
     told: Told,
     score: Score,
+    /// The change came about, was seen and was undone: only then the score says something of the agent's names.
+    fault: Option<String>,
 }
 
-impl fmt::Display for Result {
+impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Result { way, told, score } = self;
+        let Outcome { way, told, score, fault } = self;
         let who = |login: Option<&str>, user: Option<&str>| {
             format!("{}>{}", login.unwrap_or("-"), user.unwrap_or("?"))
         };
@@ -55,7 +60,8 @@ impl fmt::Display for Result {
             told.confidence,
             told.evidence.join(","),
             if *score == Score::Right { "" } else { &told.reason },
-        )
+        )?;
+        fault.iter().try_for_each(|fault| write!(f, " FAULT: {fault}"))
     }
 }
 
@@ -107,32 +113,42 @@ fn ways() -> Vec<Way> {
     all.into_iter().filter(|way| way.name.contains(&wanted)).collect()
 }
 
-fn go(lab: &Lab, machine: &dyn Inside, ways: Vec<Way>) -> Vec<Result> {
+fn go(lab: &Lab, machine: &dyn Inside, ways: Vec<Way>) -> Vec<Outcome> {
     stage::prepare(lab, machine, &ways);
     ways.into_iter()
         .map(|way| {
-            let told = try_out(machine, &way);
+            let (told, fault) = match try_out(machine, &way) {
+                Ok(told) => (told, None),
+                Err(fault) => (Told::default(), Some(fault)),
+            };
             let score = judge(&way.truth, &told);
-            let result = Result { way, told, score };
-            println!("{result}");
-            result
+            let outcome = Outcome { way, told, score, fault };
+            println!("{outcome}");
+            outcome
         })
         .collect()
 }
 
-/// Goes a way and gives what the history says of it in the end.
-fn try_out(machine: &dyn Inside, way: &Way) -> Told {
+/// Goes a way and gives what the history says of it in the end; or what went wrong, that others have their turn.
+fn try_out(machine: &dyn Inside, way: &Way) -> Result<Told, String> {
+    let staged = |output: Output| if output.success() { Ok(()) } else { Err(output.to_string()) };
     if !way.before.is_empty() {
-        machine.sh(&way.with_names(&way.before)).ok();
+        staged(machine.sh(&way.with_names(&way.before)))?;
     }
-    machine.wait_until("in sync before", QUIET, &mut || stage::in_sync(machine));
+    let begun = Instant::now();
+    while !stage::in_sync(machine) {
+        if begun.elapsed() > QUIET {
+            return Err(format!("not in sync before it: {}", machine.run(&["agentctl", "status"]).stdout));
+        }
+        std::thread::sleep(POLL);
+    }
     let before = drifts(machine, way).iter().filter_map(id).max().unwrap_or_default();
     let script = way.with_names(&way.script);
-    match way.start {
-        Start::Login(person) => machine.login(person, &script).ok(),
-        Start::Machine => machine.sh(&script).ok(),
-    };
-    let told = last_word(machine, way, before);
+    let told = staged(match way.start {
+        Start::Login(person) => machine.login(person, &script),
+        Start::Machine => machine.sh(&script),
+    })
+    .and_then(|()| last_word(machine, way, before));
     if !way.after.is_empty() {
         // What it ends may have ended by itself.
         machine.sh(&way.with_names(&way.after)).success();
@@ -142,34 +158,26 @@ fn try_out(machine: &dyn Inside, way: &Way) -> Told {
 
 /// Waits until a drift of the way's resource that is newer than `before` is over and its author named, or the time for
 /// that is up.
-fn last_word(machine: &dyn Inside, way: &Way, before: u64) -> Told {
-    let newest = |drifts: &[Json]| {
-        drifts.iter().filter(|drift| id(drift) > Some(before)).max_by_key(|drift| id(drift)).cloned()
-    };
+fn last_word(machine: &dyn Inside, way: &Way, before: u64) -> Result<Told, String> {
     let (begun, mut over) = (Instant::now(), None);
     loop {
-        let drift = newest(&drifts(machine, way)).unwrap_or_default();
-        let told = told(&drift);
-        let is_over = !drift["resolved"].is_null();
-        if is_over {
+        let all = drifts(machine, way);
+        let new = all.iter().filter(|drift| id(drift) > Some(before)).max_by_key(|drift| id(drift));
+        let told = new.map(told).unwrap_or_default();
+        if new.is_some_and(|drift| !drift["resolved"].is_null()) {
             over.get_or_insert_with(Instant::now);
         }
         let is_named = matches!(told.confidence.as_str(), "likely" | "certain");
-        if (is_over && is_named) || over.is_some_and(|over| over.elapsed() > LAST_WORD) {
-            return told;
+        if over.is_some_and(|over| is_named || over.elapsed() > LAST_WORD) {
+            return Ok(told);
         }
         if begun.elapsed() > SEEN {
-            let reason =
-                if drift.is_null() { "the change was not seen" } else { "the change was not undone" };
-            // The others shall have their turn all the same.
+            // The full pass finds what nobody saw, so that the others have a machine in sync.
             machine.run(&["agentctl", "sync"]).success();
-            return Told {
-                reason: format!("{reason} within {SEEN:?}; {}", told.reason),
-                confidence: String::new(),
-                ..told
-            };
+            let what = if new.is_none() { "seen" } else { "undone" };
+            return Err(format!("the change was not {what} within {SEEN:?}; {}", told.reason));
         }
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(POLL);
     }
 }
 
@@ -185,13 +193,16 @@ fn id(drift: &Json) -> Option<u64> {
 
 /// Prints the score and leaves it in a file, since it shall be the last line of all; fails when a name was wrong or
 /// too many were unknown.
-fn conclude(results: &[Result]) {
-    let alive: Vec<&Result> = results.iter().filter(|result| result.way.life == Life::Alive).collect();
+fn conclude(results: &[Outcome]) {
+    let alive: Vec<&Outcome> = results.iter().filter(|result| result.way.life == Life::Alive).collect();
     let of_alive = alive.iter().filter(|result| result.score == Score::Right).count();
     let right = results.iter().filter(|result| result.score == Score::Right).count();
     let line = tally(results);
     println!("writers that were still alive: right {of_alive} of {}\n{line}", alive.len());
     std::fs::write(target().join("attribution.score"), format!("{line}\n")).expect("write the score");
+    let faults: Vec<&str> =
+        results.iter().filter(|result| result.fault.is_some()).map(|result| result.way.name).collect();
+    assert!(faults.is_empty(), "could not be tried: {faults:?}");
     assert!(results.iter().all(|result| result.score != Score::Wrong), "a wrong name is worse than none");
     assert!(right * 100 >= results.len() * 90, "right is {right} of {}, less than 90 %", results.len());
     assert!(
@@ -201,7 +212,7 @@ fn conclude(results: &[Result]) {
     );
 }
 
-fn tally(results: &[Result]) -> String {
+fn tally(results: &[Outcome]) -> String {
     let count = |score: Score| results.iter().filter(|result| result.score == score).count();
     let (right, unknown, wrong) = (count(Score::Right), count(Score::Unknown), count(Score::Wrong));
     format!("right {right}, unknown {unknown}, wrong {wrong}")

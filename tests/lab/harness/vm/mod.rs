@@ -58,10 +58,6 @@ impl Vm {
         let begun = Instant::now();
         let (accelerator, qemu, port) = switch_on(lab, &image, &folder);
         let vm = Vm { lab: lab.clone(), name: name.to_owned(), accelerator, qemu, port, folder, image };
-        let socket = vm.socket();
-        let short = socket.parent().expect("a socket lies in a folder");
-        lab.ledger().write(&Entry::Folder(short));
-        fs::create_dir(short).expect("make a folder for a socket");
         wait_until("the machine's sshd answers", BOOT_LIMIT, || {
             vm.root(&["-o", "ConnectTimeout=10"], &["true"])
         });
@@ -105,13 +101,10 @@ impl Vm {
         let port = self.port.to_string();
         let words = ssh(key, &[&["-p", &port], options].concat());
         let mut program = Command::new(&words[0]);
+        // Its socket is named from there: the path of one must be short, and that of a checkout need not be.
+        program.current_dir(&self.folder);
         program.args(&words[1..]).arg(format!("{person}@127.0.0.1")).arg(line);
         program
-    }
-
-    /// Where root's shared connection is; a short path, as sockets need.
-    fn socket(&self) -> PathBuf {
-        PathBuf::from(format!("/tmp/agl-{}-{}/ssh", self.lab.id(), self.name))
     }
 
     fn console(&self) -> String {
@@ -150,8 +143,7 @@ impl Inside for Vm {
             &limit,
         ];
         // One connection for all that root does, so that a command is no login.
-        let shared = format!("ControlPath={}", self.socket().display());
-        let options = ["-o", "ControlMaster=auto", "-o", "ControlPersist=yes", "-o", &shared];
+        let options = ["-o", "ControlMaster=auto", "-o", "ControlPersist=yes", "-o", "ControlPath=ssh"];
         let program = self.ssh_root(&options, &[&environment[..], command].concat());
         exec::complete(program, stdin, LIMIT + Duration::from_secs(30))
     }
@@ -179,7 +171,6 @@ impl Drop for Vm {
             }
             self.qemu.kill().ok();
             self.qemu.wait().ok();
-            fs::remove_dir_all(self.socket().parent().expect("a socket lies in a folder")).ok();
         });
     }
 }
