@@ -17,7 +17,7 @@ fn editors() -> Vec<Way> {
         .by("/usr/bin/vim.tiny"),
         Way::file(
             "vim in place, left open",
-            "vim.tiny -u NONE -es -c 'set nowritebackup backupcopy=yes' -c '%s/held/changed/' -c w -c '!bash -c until_undone' -c q! $F",
+            "vim.tiny -u NONE -es -c 'set nowritebackup backupcopy=yes' -c '%s/held/changed/' -c w -c '!/srv/ways/until_undone $F' -c q! $F",
         )
         .by("/usr/bin/vim.tiny")
         .alive(),
@@ -35,7 +35,7 @@ fn editors() -> Vec<Way> {
 fn shell() -> Vec<Way> {
     vec![
         Way::file("redirect of the login shell", "echo changed > $F").by("/usr/bin/bash"),
-        Way::file("appended by a shell that stays", "echo changed >> $F; until_undone")
+        Way::file("appended by a shell that stays", "echo changed >> $F; /srv/ways/until_undone $F; true")
             .by("/usr/bin/bash")
             .alive(),
         Way::file("script that ends at once", "/srv/ways/script $F").by("/usr/bin/dash"),
@@ -47,7 +47,7 @@ fn shell() -> Vec<Way> {
         .by("/usr/bin/dash"),
         Way::file(
             "daemon by setsid that stays",
-            "setsid bash -c 'echo changed > $F; until_undone' < /dev/null > /dev/null 2>&1 &",
+            "setsid bash -c 'echo changed > $F; /srv/ways/until_undone $F; true' < /dev/null > /dev/null 2>&1 &",
         )
         .by("/usr/bin/bash")
         .alive(),

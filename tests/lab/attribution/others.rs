@@ -12,18 +12,28 @@ fn elevated() -> Vec<Way> {
     vec![
         root("tee by sudo", "echo changed | sudo tee $F > /dev/null").by("/usr/bin/tee"),
         root("chown by sudo", "sudo chown ben $F").by("/usr/bin/chown"),
-        root("root shell by sudo, stays", "sudo F=$F bash -c 'echo changed > $F; for _ in $(seq 600); do grep -qsx held $F && exit; sleep 0.1; done'")
-            .by("/usr/bin/bash")
-            .alive(),
+        root(
+            "root shell by sudo, stays",
+            "sudo F=$F bash -c 'echo changed > $F; /srv/ways/until_undone $F; true'",
+        )
+        .by("/usr/bin/bash")
+        .alive(),
         root("mv of the folder", "sudo mv $D $D.away").by("/usr/bin/mv").after("rm -rf $D.away"),
-        root("su to root", "echo secret | su -c \"/usr/bin/sed -i s/held/changed/ $F\" root").by("/usr/bin/sed"),
+        root("su to root", "echo secret | su -c \"/usr/bin/sed -i s/held/changed/ $F\" root")
+            .by("/usr/bin/sed"),
         Way::file("su to ben", "echo secret | su -c \"/usr/bin/cp /srv/ways/changed $F\" ben")
             .runs_as("ben")
             .owned_by("ben")
             .by("/usr/bin/cp"),
-        Way::file("sudo -u ben", "sudo -u ben sed -i s/held/changed/ $F").runs_as("ben").owned_by("ben").by("/usr/bin/sed"),
-        root("through a bind mount", "sudo unshare -m sh -c \"mount --bind $D /mnt; echo changed > /mnt/file\"")
-            .by("/usr/bin/dash"),
+        Way::file("sudo -u ben", "sudo -u ben sed -i s/held/changed/ $F")
+            .runs_as("ben")
+            .owned_by("ben")
+            .by("/usr/bin/sed"),
+        root(
+            "through a bind mount",
+            "sudo unshare -m sh -c \"mount --bind $D /mnt; echo changed > /mnt/file\"",
+        )
+        .by("/usr/bin/dash"),
     ]
 }
 
@@ -42,7 +52,6 @@ fn hidden() -> Vec<Way> {
 
 /// Nobody is logged in.
 fn jobs() -> Vec<Way> {
-    let stays = "for _ in $(seq 600); do grep -qsx held $F && exit; sleep 0.1; done";
     vec![
         Way::file("cron", "echo \"* * * * * cp /srv/ways/changed $F\" | crontab -u ben -")
             .by_machine("ben")
@@ -61,7 +70,7 @@ fn jobs() -> Vec<Way> {
             .by("/usr/bin/dash"),
         Way::file(
             "daemon of another user",
-            &format!("systemd-run --quiet --collect --uid=ben -E F=$F bash -c 'echo changed > $F; {stays}'"),
+            "systemd-run --quiet --collect --uid=ben -E F=$F bash -c 'echo changed > $F; /srv/ways/until_undone $F; true'",
         )
         .by_machine("ben")
         .owned_by("ben")

@@ -177,11 +177,6 @@ impl Way {
 
     /// A script of this way's with its names in it.
     pub fn with_names(&self, script: &str) -> String {
-        format!("D={} F={}\n{UNTIL_UNDONE}\n{script}", self.folder(), self.file_path())
+        format!("export D={} F={}\n{script}", self.folder(), self.file_path())
     }
 }
-
-/// What a writer calls that stays until its change is undone. Its limit only ends what nobody undoes.
-const UNTIL_UNDONE: &str = "\
-until_undone() { for _ in $(seq 600); do grep -qsx held \"$F\" && return; sleep 0.1; done; }
-export D F; export -f until_undone";

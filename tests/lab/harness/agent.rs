@@ -33,10 +33,14 @@ pub fn install(machine: &dyn Inside) -> String {
     machine.run(&["apt-get", "install", "--yes", "--no-install-recommends", &place]).ok()
 }
 
-/// The package as `make deb` left it, alone in its folder.
+/// The package as `make deb` left it, alone in its folder; or the one that `LAB_DEB` names, such as what a release is
+/// to be made of.
 pub fn deb() -> &'static Path {
     static DEB: OnceLock<PathBuf> = OnceLock::new();
     DEB.get_or_init(|| {
+        if let Some(deb) = std::env::var_os("LAB_DEB") {
+            return PathBuf::from(deb);
+        }
         let folder = target().join("deb");
         fs::create_dir_all(&folder).expect("make the folder of packages");
         let _lock = lock(&target().join("deb.lock"));
