@@ -23,6 +23,7 @@ pub fn main() -> ExitCode {
         zone: jiff::tz::TimeZone::system(),
         here: std::env::current_dir().unwrap_or_default(),
         host: daemon::this_host,
+        heads: cli::heads_in_journal,
         // Nothing is changed through it: no window for a confirmation is needed.
         engine: || daemon::kinds(&Arc::default()),
     };

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::outside::Colour;
-use crate::model::{Digest, DriftMode, KindName, ResourceId, Verdict};
-use crate::record::{DriftId, Head, SuspendTarget};
+use crate::model::{DriftMode, KindName, ResourceId, Verdict};
+use crate::record::{DriftId, Noted, SuspendTarget};
 
 /// Ask and direct agentd, which holds this host to its declaration in git.
 ///
@@ -202,6 +202,9 @@ pub struct History {
     /// Only with this verdict.
     #[arg(long, value_name = "VERDICT")]
     pub verdict: Option<VerdictWord>,
+    /// Only made by this user, by name or number: as who ran, or as who logged in.
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
     /// Not before: a span back from now (2h), a date, or a time.
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
@@ -215,14 +218,14 @@ pub struct History {
     #[arg(long)]
     pub passes: bool,
     /// The whole story of one drift.
-    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["resource", "kind", "verdict", "since", "until", "passes"])]
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["resource", "kind", "verdict", "user", "since", "until", "passes"])]
     pub id: Option<DriftId>,
-    /// Check that no entry was changed, dropped or put in.
-    #[arg(long, conflicts_with_all = ["resource", "kind", "verdict", "since", "until", "passes", "id"])]
+    /// Check that no entry was changed, dropped or put in, also against the heads that the journal has.
+    #[arg(long, conflicts_with_all = ["resource", "kind", "verdict", "user", "since", "until", "passes", "id"])]
     pub verify: bool,
     /// With --verify: the history must go through this head, noted elsewhere.
-    #[arg(long, value_name = "SEQ:DIGEST", requires = "verify", value_parser = head)]
-    pub head: Option<Head>,
+    #[arg(long, value_name = "SEQ:DIGEST", requires = "verify")]
+    pub head: Option<Noted>,
 }
 
 /// Options of `events`.
@@ -326,11 +329,4 @@ fn enrol_mode(text: &str) -> Result<DriftMode, String> {
         Ok(mode @ (DriftMode::Warn | DriftMode::Enabled)) => Ok(mode),
         Ok(DriftMode::Disabled) | Err(_) => Err("use warn (report) or enabled (correct)".to_owned()),
     }
-}
-
-fn head(text: &str) -> Result<Head, String> {
-    let fault = || "write it as SEQ:DIGEST, as it was noted".to_owned();
-    let (seq, digest) = text.split_once(':').ok_or_else(fault)?;
-    let digest: Digest = digest.parse().map_err(|_| fault())?;
-    Ok(Head { seq: seq.parse().map_err(|_| fault())?, digest })
 }

@@ -12,6 +12,7 @@ pub mod args;
 mod commands;
 mod error;
 mod folder;
+mod heads;
 pub mod outside;
 mod render;
 mod scratch;
@@ -24,6 +25,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 pub use args::Arguments;
 pub use error::CliError;
+pub use heads::heads_in_journal;
 pub use outside::{Colour, Outside, Terminal};
 
 /// How a command ended.

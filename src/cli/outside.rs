@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use crate::host::Host;
 use crate::host::clock::Clock;
 use crate::reconcile::Engine;
+use crate::record::Noted;
 
 /// The world outside.
 pub struct Outside<'a> {
@@ -27,6 +28,8 @@ pub struct Outside<'a> {
     pub here: PathBuf,
     /// The host, for what is done without the agent.
     pub host: fn() -> io::Result<Host>,
+    /// The heads of the history that the journal has; why not, if they can't be had.
+    pub heads: fn() -> Result<Vec<Noted>, String>,
     /// All kinds, for what is done without the agent.
     pub engine: fn() -> Engine,
 }

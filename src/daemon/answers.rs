@@ -45,9 +45,9 @@ pub fn answer(workshop: &mut Workshop, request: Request, peer: &Peer) -> Answere
         Request::Approve(order) => approve(workshop, &order.what, peer),
         Request::History(query) => quiet(history(workshop, &query)),
         Request::Verify(query) => {
-            let known = query.head;
-            let verified = with_history(workshop, |history| history.verify(known.as_ref()));
-            quiet(verified.map(|verification| Reply::Verified(VerifyReply { verification })))
+            let verified = with_history(workshop, |history| history.verify(&query.heads));
+            let reply = |(verification, others)| Reply::Verified(VerifyReply { verification, others });
+            quiet(verified.map(reply))
         }
         Request::Explain(query) => quiet(explain(workshop, query.resource)),
         Request::Fingerprint => quiet(Ok(Reply::Fingerprint(fingerprint(workshop)))),

@@ -5,6 +5,7 @@ use tracing::{info, warn};
 
 use crate::model::{ResourceStatus, Revision, Trigger, escape};
 use crate::reconcile::PassReport;
+use crate::record::Noted;
 use crate::status::PassSummary;
 use crate::status::event::{About, Happening};
 
@@ -18,6 +19,8 @@ pub const DIFFERS: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f202";
 pub const CONTESTED: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f203";
 /// What the declaration newly demands was done.
 pub const APPLIED: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f204";
+/// The head of the history: what is noted here, off the record, the record can be checked against.
+pub const HEAD: &str = crate::record::HEAD_MESSAGE;
 /// A watcher was lost, is back, or overflowed.
 pub const WATCHER: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f206";
 
@@ -47,6 +50,11 @@ pub fn pass(told: &[Happening], report: &PassReport, summary: &PassSummary, revi
             summary.duration_ms,
         );
     }
+}
+
+/// Notes the head of the history.
+pub fn head(noted: &Noted) {
+    info!(message_id = HEAD, history_head = %noted, "history at entry {}", noted.head.seq);
 }
 
 /// Tells of what happens besides passes, as far as it is not told where it is decided.

@@ -14,6 +14,7 @@ use crate::control::wire::Progress;
 use crate::model::Trigger;
 use crate::reconcile::pass::Stage;
 use crate::reconcile::{PassReport, Scope};
+use crate::record::Noted;
 use crate::status::PassSummary;
 use crate::status::event::{self, Occasion};
 
@@ -78,13 +79,14 @@ impl Daemon {
     }
 
     /// Tells the journal and whoever follows what a pass saw and did.
-    fn tell(&mut self, report: &PassReport, summary: &PassSummary, view: &View) {
+    fn tell(&mut self, report: &PassReport, summary: &PassSummary, view: &View, head: Option<Noted>) {
         let revision = view.desired.as_ref().and_then(|desired| desired.revision.as_ref());
         let commit = revision.map(|revision| &revision.commit);
         let at = self.clock.now();
         let told =
             event::of_pass(report, Occasion { pass: summary.id, commit, at }, &self.view.lines, &view.lines);
         journal::pass(&told, report, summary, revision);
+        head.iter().for_each(journal::head);
         self.followers.tell(at, told);
     }
 
@@ -97,12 +99,12 @@ impl Daemon {
         });
         self.retry = next.map_or_else(Scope::nothing, |(_, scope)| scope);
         if let Some(done) = done {
-            let PassDone { report, summary, view, stock } = *done;
+            let PassDone { report, summary, view, stock, head } = *done;
             if stock == Stock::Short {
                 warn!("a content was lost from the store: it is taken from the repository again");
                 self.errands.lost();
             }
-            self.tell(&report, &summary, &view);
+            self.tell(&report, &summary, &view, head);
             self.view = view;
             if summary.full {
                 self.full_took = report.duration;

@@ -122,6 +122,7 @@ pub fn snapshot(parts: Parts<'_>, before: Option<&Snapshot>) -> Snapshot {
         pending_confirmation: parts.view.confirmation.as_ref().and_then(pending),
         notes: notes.collect(),
         declared: parts.view.declared,
+        history: parts.view.head,
     }
 }
 

@@ -25,12 +25,15 @@ use crate::reconcile::pass::{Removals, Stage};
 use crate::reconcile::report::Seen;
 use crate::reconcile::scope::KindScope;
 use crate::reconcile::{Engine, Order, PassReport, Purpose, Scope, World, pass};
-use crate::record::{self, OpenState, PassCounts, PassResult, PassScope, Record, RecordError};
+use crate::record::{self, Noted, OpenState, PassCounts, PassResult, PassScope, Record, RecordError};
 use crate::status::standing::Standing;
 use crate::status::{PassSummary, ResourceLine, SuspensionLine};
 
 /// Corrections are shown in the status for this long; the history has all of them.
 const CORRECTED_SHOWN_FOR: Duration = Duration::from_secs(3600);
+
+/// Without anything done, the head of the history is noted so often at most.
+const HEAD_EVERY: Duration = Duration::from_secs(3600);
 
 /// Tidying reads every note of what is kept: not in every full pass.
 const TIDY_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -72,6 +75,8 @@ pub struct Workshop {
     pub(super) basis: Option<Basis>,
     /// When it was tidied last, on the boot-time clock.
     tidied: Option<Duration>,
+    /// When the head of the history was noted last, on the boot-time clock.
+    head_noted: Option<Duration>,
 }
 
 /// A pass that is asked for.
@@ -107,6 +112,8 @@ pub struct PassDone {
     pub view: View,
     /// Whether all contents that were wanted were there.
     pub stock: Stock,
+    /// The head of the history, if it is to be noted in the journal now.
+    pub head: Option<Noted>,
 }
 
 /// Whether the store of contents has what it should.
@@ -137,6 +144,8 @@ pub struct View {
     pub notes: Vec<String>,
     /// How a firewall change stands that had to be confirmed.
     pub confirmation: Option<Awaiting>,
+    /// The head of the history that was noted last.
+    pub head: Option<Noted>,
 }
 
 /// Why the workshop could not be opened.
@@ -203,6 +212,7 @@ impl Workshop {
             declared: Digest::of(b""),
             basis: None,
             tidied: None,
+            head_noted: None,
         })
     }
 
@@ -249,10 +259,29 @@ impl Workshop {
         if triggers.contains(&Trigger::Interval) {
             self.tidy_daily();
         }
+        let head = self.head_to_note(&report);
         memory::give_back();
         let summary = summary(id, triggers, started, &scope, &report);
         let stock = if self.contents.has_lost() { Stock::Short } else { Stock::Whole };
-        Some(PassDone { report, summary, view: self.view(), stock })
+        Some(PassDone { report, summary, view: self.view(), stock, head })
+    }
+
+    /// The head of the history, if it is to be noted outside the record now: after each pass that did something, and once
+    /// an hour otherwise.
+    fn head_to_note(&mut self, report: &PassReport) -> Option<Noted> {
+        let now = self.host.clock.since_boot();
+        let is_time = self.head_noted.is_none_or(|last| now.saturating_sub(last) >= HEAD_EVERY);
+        if !is_time && !report.findings.iter().any(|seen| seen.tried) {
+            return None;
+        }
+        self.head_noted = Some(now);
+        match self.record.head_to_note() {
+            Ok(head) => head,
+            Err(error) => {
+                warn!("the head of the history could not be noted: {}", super::chain(&error));
+                None
+            }
+        }
     }
 
     /// Holds to these settings from now on.
@@ -278,6 +307,7 @@ impl Workshop {
             suspensions: self.record.active_suspensions().iter().map(suspension_line).collect(),
             notes: notes.cloned().collect(),
             confirmation: Some(confirmation),
+            head: self.record.noted(),
         }
     }
 

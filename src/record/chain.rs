@@ -6,6 +6,9 @@
 //! zero bytes. When the oldest entries are dropped by age or size, a `trimmed` entry, itself in the chain,
 //! remembers where the rest begins.
 
+use std::fmt;
+use std::str::FromStr;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
@@ -122,6 +125,42 @@ pub struct Head {
     pub digest: Digest,
 }
 
+/// A head as it is noted outside the record (the journal, a metric), with the history it is of: a record that was begun
+/// anew begins another history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noted {
+    /// Of which history; none if whoever noted it left that out.
+    pub history: Option<u64>,
+    /// The head.
+    pub head: Head,
+}
+
+impl fmt::Display for Noted {
+    /// `HISTORY/SEQ:DIGEST`, the history in 16 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(history) = self.history {
+            write!(f, "{history:016x}/")?;
+        }
+        write!(f, "{}:{}", self.head.seq, self.head.digest)
+    }
+}
+
+impl FromStr for Noted {
+    type Err = String;
+
+    /// `HISTORY/SEQ:DIGEST` or `SEQ:DIGEST`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fault = || "write it as SEQ:DIGEST, as it was noted".to_owned();
+        let (history, rest) = match text.split_once('/') {
+            Some((history, rest)) => (Some(u64::from_str_radix(history, 16).map_err(|_| fault())?), rest),
+            None => (None, text),
+        };
+        let (seq, digest) = rest.split_once(':').ok_or_else(fault)?;
+        let digest = digest.parse().map_err(|_| fault())?;
+        Ok(Noted { history, head: Head { seq: seq.parse().map_err(|_| fault())?, digest } })
+    }
+}
+
 /// What checking the chain found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "result")]
@@ -132,6 +171,15 @@ pub enum Verification {
         entries: u64,
         /// The end of the chain.
         head: Head,
+        /// The last entry that age or size took away; none if none did.
+        #[serde(default)]
+        dropped: Option<Head>,
+        /// How many heads that were noted elsewhere it goes through.
+        #[serde(default)]
+        noted: u64,
+        /// How many of those are older than what is kept.
+        #[serde(default)]
+        older: u64,
     },
     /// Something was changed, dropped, put in or cut off.
     Broken {
@@ -150,6 +198,9 @@ pub(super) struct Ledger {
     pub drift: u64,
     /// Pass numbers up to this one are set apart: passes that leave no entry use them without a write.
     pub passes: u64,
+    /// Tells this history from one that was begun anew in its place.
+    #[serde(default)]
+    pub history: u64,
     /// The last pass number given out.
     #[serde(skip)]
     pub pass: u64,
@@ -160,17 +211,22 @@ const LEDGER: &str = "ledger";
 
 impl Default for Ledger {
     fn default() -> Self {
-        Ledger { head: BEFORE_THE_FIRST, drift: 0, passes: 0, pass: 0 }
+        Ledger { head: BEFORE_THE_FIRST, drift: 0, passes: 0, history: 0, pass: 0 }
     }
 }
 
-/// Checks the chain from its first entry to its head. `known` is a head that was noted elsewhere (the journal,
-/// a metric): the chain must go through it.
-pub(super) fn verify(db: &Connection, known: Option<&Head>) -> rusqlite::Result<Verification> {
-    let ledger = read_ledger(db)?.unwrap_or_default();
-    let mut last = last_trim(db)?.unwrap_or(BEFORE_THE_FIRST);
-    let mut missing = known.filter(|known| known.seq > last.seq);
-    let mut entries = 0;
+/// Checks the chain from its first entry to its head. `known` are heads of it that were noted elsewhere (the journal, a
+/// metric): the chain must go through each. Read as of one moment, whatever the agent writes meanwhile.
+pub(super) fn verify(db: &Connection, known: &[Head]) -> rusqlite::Result<Verification> {
+    let db = db.unchecked_transaction()?;
+    let ledger = read_ledger(&db)?.unwrap_or_default();
+    let dropped = last_trim(&db)?;
+    let mut last = dropped.unwrap_or(BEFORE_THE_FIRST);
+    let mut heads: Vec<&Head> = known.iter().collect();
+    heads.sort_by_key(|head| head.seq);
+    let young = heads.split_off(heads.partition_point(|head| head.seq < last.seq));
+    let (mut entries, mut noted, older) = (0, 0, heads.len() as u64);
+    let mut young = young.into_iter().peekable();
     let broken = |seq: u64, why: &str| Ok(Verification::Broken { seq, why: why.to_owned() });
     // An index that says other than its table would hide entries from every question.
     let found: String = db.query_row("PRAGMA integrity_check(entries)", [], |row| row.get(0))?;
@@ -180,7 +236,14 @@ pub(super) fn verify(db: &Connection, known: Option<&Head>) -> rusqlite::Result<
     let mut statement =
         db.prepare("SELECT seq, at, what, pass, drift, kind, key, body, digest FROM entries ORDER BY seq")?;
     let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
+    loop {
+        while let Some(head) = young.next_if(|head| head.seq == last.seq) {
+            if *head != last {
+                return broken(last.seq, "this entry is not the one whose digest was noted elsewhere");
+            }
+            noted += 1;
+        }
+        let Some(row) = rows.next()? else { break };
         let row = Row::read(row)?;
         if row.seq != last.seq + 1 {
             return broken(last.seq + 1, "this entry is missing");
@@ -190,20 +253,15 @@ pub(super) fn verify(db: &Connection, known: Option<&Head>) -> rusqlite::Result<
             return broken(row.seq, "this entry is not what was written, or what came before it is not");
         }
         last = Head { seq: row.seq, digest };
-        if let Some(known) = missing.take_if(|known| known.seq == last.seq)
-            && known.digest != last.digest
-        {
-            return broken(row.seq, "this entry is not the one whose digest was noted elsewhere");
-        }
         entries += 1;
     }
-    if last.seq < ledger.head.seq || missing.is_some() {
+    if last.seq < ledger.head.seq || young.peek().is_some() {
         return broken(last.seq + 1, "this entry and what followed is missing");
     }
     if last != ledger.head {
         return broken(last.seq, "this entry was not written by the agent");
     }
-    Ok(Verification::Whole { entries, head: last })
+    Ok(Verification::Whole { entries, head: last, dropped, noted, older })
 }
 
 /// Appends entries and notes the new head, within the caller's transaction.
@@ -320,7 +378,7 @@ impl Row {
         })
     }
 
-    fn digest(&self, before: &Digest) -> Digest {
+    pub(super) fn digest(&self, before: &Digest) -> Digest {
         let Row { seq, at, what, pass, drift, kind, key, body, stored: _ } = self;
         let text = serde_json::to_vec(&(seq, at, what, pass, drift, kind, key, body)).unwrap_or_default();
         let digest = Sha256::new().chain_update(before.as_bytes()).chain_update(text).finalize();

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use serde::{Deserialize, Serialize};
 
 use super::applied::unusable;
-use super::chain::{self, Entry, Head, Row, Verification};
+use super::chain::{self, Entry, Head, Noted, Row, Verification};
 use super::drifts::{DriftId, Effect, Settlement};
 use super::open::{FILE, FOLDER};
 use super::passes::{PassId, PassRecord};
@@ -85,6 +85,8 @@ pub struct DriftFilter {
     pub kind: Option<KindName>,
     /// With this verdict.
     pub verdict: Option<Verdict>,
+    /// Made by this user, by name or number: as who ran or as who logged in.
+    pub user: Option<String>,
     /// Seen at or after.
     pub since: Option<Timestamp>,
     /// Seen before.
@@ -107,6 +109,13 @@ pub struct PassFilter {
 
 /// How many are told of when nobody says.
 const LIMIT: u32 = 50;
+
+/// Of drifts that someone is known to have made: as whom he ran, or as whom he logged in.
+const BY_USER: &str = "drift IN (
+    SELECT who.drift FROM entries AS who, json_each(json_array(
+        json_extract(who.body, '$.attribution.actor.user.name'), json_extract(who.body, '$.attribution.actor.user.uid'),
+        json_extract(who.body, '$.attribution.actor.login.name'), json_extract(who.body, '$.attribution.actor.login.uid')
+    )) AS name WHERE who.what = 'attributed' AND CAST(name.value AS TEXT) = ?)";
 
 const COLUMNS: &str = "seq, at, what, pass, drift, kind, key, body, digest";
 
@@ -187,13 +196,18 @@ impl History {
         Ok(chain::read_ledger(&self.db).map_err(asking)?.unwrap_or_default().head)
     }
 
-    /// Checks the whole chain, and that it goes through `known`, a head noted elsewhere.
-    pub fn verify(&self, known: Option<&Head>) -> Result<Verification, RecordError> {
-        chain::verify(&self.db, known).map_err(asking)
+    /// Checks the whole chain, and that it goes through each of `known`, heads that were noted elsewhere. Also returns
+    /// those of them that are of another history than this one.
+    pub fn verify(&self, known: &[Noted]) -> Result<(Verification, Vec<Noted>), RecordError> {
+        let this = chain::read_ledger(&self.db).map_err(asking)?.unwrap_or_default().history;
+        let (ours, others): (Vec<Noted>, Vec<Noted>) =
+            known.iter().partition(|noted| noted.history.is_none_or(|history| history == this));
+        let heads: Vec<Head> = ours.iter().map(|noted| noted.head).collect();
+        Ok((chain::verify(&self.db, &heads).map_err(asking)?, others))
     }
 
     fn drift_ids(&self, filter: &DriftFilter) -> rusqlite::Result<Vec<DriftId>> {
-        let DriftFilter { resource, kind, verdict, since, until, limit } = filter;
+        let DriftFilter { resource, kind, verdict, user, since, until, limit } = filter;
         let mut conditions = Conditions::of("what = 'seen'");
         if let Some(ResourceId { kind, key }) = resource {
             conditions.and("kind = ?", Value::Text(kind.to_string()));
@@ -206,6 +220,9 @@ impl History {
             let word = serde_json::to_value(verdict).unwrap_or_default();
             let word = word.as_str().unwrap_or_default().to_owned();
             conditions.and("json_extract(body, '$.verdict') = ?", Value::Text(word));
+        }
+        if let Some(user) = user {
+            conditions.and(BY_USER, Value::Text(user.clone()));
         }
         conditions.between(*since, *until);
         let Conditions { sql, mut values } = conditions;

@@ -43,7 +43,7 @@ use crate::kind::Reaction;
 use crate::model::ResourceId;
 
 pub use applied::{Applied, load_applied, load_previous, set_applied_aside, store_applied};
-pub use chain::{Entry, Head, Verification};
+pub use chain::{Entry, Head, Noted, Verification};
 pub use drifts::{DriftId, Effect, Next, OpenDrift, Settled, Settlement, Sighting};
 pub use history::{Attempt, DriftFilter, DriftRecord, History, PassFilter};
 pub use notes::{Approval, Fact, Quarantined, SuspendTarget, Suspension};
@@ -51,6 +51,9 @@ pub use open::{OpenState, Opened};
 pub use ownership::{Converged, Owned};
 pub use passes::{PassCounts, PassId, PassRecord, PassResult, PassScope};
 pub use tidy::Retention;
+
+/// Marks the lines of the journal that note the head of the history, in their field `HISTORY_HEAD`.
+pub const HEAD_MESSAGE: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f205";
 
 /// The record, open for writing. There is one at a time on a host.
 pub struct Record {
@@ -61,6 +64,8 @@ pub struct Record {
     notes: notes::Notes,
     open: BTreeMap<ResourceId, OpenDrift>,
     ledger: chain::Ledger,
+    /// The head that was noted last.
+    noted: Option<Noted>,
     current: Option<passes::PassStart>,
     /// Held for as long as the record is open; the kernel lets go of it when the process ends.
     lock: OwnedFd,
@@ -146,6 +151,25 @@ enum Durability {
 }
 
 impl Record {
+    /// The end of the history, certain to outlive a power cut: to be noted outside the record. None if it is what was
+    /// noted last.
+    pub fn head_to_note(&mut self) -> Result<Option<Noted>, RecordError> {
+        let noted = Noted { history: Some(self.ledger.history), head: self.ledger.head };
+        if self.noted == Some(noted) {
+            return Ok(None);
+        }
+        let ledger = self.ledger;
+        // What was merely written comes to the disk with it.
+        self.write("make its head certain", Durability::Synced, |db| chain::write_ledger(db, &ledger))?;
+        self.noted = Some(noted);
+        Ok(Some(noted))
+    }
+
+    /// The head that was noted last since the record was opened.
+    pub fn noted(&self) -> Option<Noted> {
+        self.noted
+    }
+
     /// Runs `work` in one transaction.
     fn write<T>(
         &mut self,

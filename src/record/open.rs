@@ -69,7 +69,8 @@ impl Record {
             Err(error) => return Err(error),
         };
         let Loaded { db, resources, levels, notes, open, ledger } = loaded;
-        let mut record = Record { db, clock, resources, levels, notes, open, ledger, current: None, lock };
+        let mut record =
+            Record { db, clock, resources, levels, notes, open, ledger, noted: None, current: None, lock };
         if let OpenState::Rebuilt { why, .. } = &found {
             record.append("note that it was begun anew", &[Entry::Rebuilt { why: why.clone() }])?;
         }

@@ -59,8 +59,14 @@ pub fn connect_to_read(file: &Path) -> rusqlite::Result<Connection> {
 pub fn create(file: &Path) -> rusqlite::Result<()> {
     let mut db = set_up(Connection::open(file)?)?;
     migrate(&mut db)?;
-    super::chain::write_ledger(&db, &super::chain::Ledger::default())?;
+    let ledger = super::chain::Ledger { history: random(), ..super::chain::Ledger::default() };
+    super::chain::write_ledger(&db, &ledger)?;
     db.close().map_err(|(_, error)| error)
+}
+
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
 }
 
 /// Brings a file of an older version to this one.

@@ -18,6 +18,7 @@ use crate::model::{
     Attribution, CommitId, Diagnostic, Digest, DriftMode, FieldDiff, Health, KindName, Place, ResourceId,
     ResourceStatus, Revision, Sync, Trigger, Verdict,
 };
+use crate::record::Noted;
 
 /// Version of the snapshot's shape. Grows when a field changes its meaning or goes; not when one is added.
 pub const SCHEMA: u32 = 1;
@@ -73,6 +74,9 @@ pub struct Snapshot {
     pub notes: Vec<String>,
     /// Root of the declared fingerprint.
     pub declared: Option<Digest>,
+    /// The head of the history that was noted in the journal last.
+    #[serde(default)]
+    pub history: Option<Noted>,
 }
 
 /// The running agent.

@@ -46,27 +46,40 @@ pub fn run(common: &Arguments, options: &Options, outside: &mut Outside<'_>) -> 
     Ok(Exit::Good)
 }
 
+/// So many heads go with a question to the agent.
+const ASKED: usize = 300;
+
+/// Checked here where the record can be read, which is root's alone; by the agent otherwise.
 fn verify(common: &Arguments, options: &Options, outside: &mut Outside<'_>) -> Result<Exit, CliError> {
-    let query = VerifyQuery { head: options.head };
-    let reply: VerifyReply = match ask::agent(common, &Request::Verify(query)) {
-        Err(CliError::Agent(ClientError::NotRunning { path, source })) => {
-            match without_agent(common, |history| history.verify(options.head.as_ref()))? {
-                Some(verification) => VerifyReply { verification },
-                None => return Err(ClientError::NotRunning { path, source }.into()),
-            }
+    // Before the record: what is noted is in it.
+    let journal = (outside.heads)();
+    let mut heads = journal.clone().unwrap_or_default();
+    heads.extend(options.head);
+    let reply = match without_agent(common, |history| history.verify(&heads)) {
+        Ok(Some((verification, others))) => VerifyReply { verification, others },
+        Ok(None) | Err(_) => {
+            let heads = heads.split_off(heads.len().saturating_sub(ASKED));
+            ask::agent(common, &Request::Verify(VerifyQuery { heads }))?
         }
-        other => other?,
     };
     match common.json {
-        true => json::write(outside, &reply)?,
+        true => {
+            let (found, error) = match &journal {
+                Ok(heads) => (heads.len(), None),
+                Err(error) => (0, Some(error)),
+            };
+            let mut value = serde_json::to_value(&reply).unwrap_or_default();
+            value["journal"] = serde_json::json!({ "found": found, "error": error });
+            json::write(outside, &value)?;
+        }
         false => {
-            let page = history::verification(&reply.verification, &Look::of(outside));
+            let page = history::verification(&reply, &journal, &Look::of(outside));
             say(outside, &page)?;
         }
     }
-    Ok(match reply.verification {
-        Verification::Whole { .. } => Exit::Good,
-        Verification::Broken { .. } => Exit::Differs,
+    Ok(match (&reply.verification, reply.others.is_empty()) {
+        (Verification::Whole { .. }, true) => Exit::Good,
+        (Verification::Whole { .. }, false) | (Verification::Broken { .. }, _) => Exit::Differs,
     })
 }
 
@@ -111,6 +124,7 @@ fn query(options: &Options, outside: &Outside<'_>) -> Result<HistoryQuery, CliEr
         resource: options.resource.clone(),
         kind: options.kind,
         verdict: options.verdict.map(Into::into),
+        user: options.user.clone(),
         since,
         until,
         limit,

@@ -7,10 +7,12 @@ use super::status::fields_in_short;
 use super::style::Tone;
 use super::table::{Table, cell};
 use super::times::took;
-use crate::control::wire::HistoryReply;
+use crate::control::wire::{HistoryReply, VerifyReply};
 use crate::model::escape;
 use crate::model::{Attribution, Verdict};
-use crate::record::{Attempt, DriftRecord, PassRecord, PassResult, PassScope, Settlement, Verification};
+use crate::record::{
+    Attempt, DriftRecord, Noted, PassRecord, PassResult, PassScope, Settlement, Verification,
+};
 
 /// A list of drifts.
 pub fn drifts(reply: &HistoryReply, look: &Look) -> String {
@@ -123,22 +125,55 @@ fn who(attribution: &Attribution, line: &mut impl FnMut(&str, &str)) {
     }
 }
 
-/// What checking the chain found.
-pub fn verification(verification: &Verification, look: &Look) -> String {
-    match verification {
-        Verification::Whole { entries, head } => format!(
-            "{}: {entries} entries follow from each other\nhead {}:{}\nnote the head elsewhere; `agentctl history \
-             --verify --head SEQ:DIGEST` finds later whether anything before it was changed or cut off\n",
-            look.painter.paint(Tone::Good, "whole"),
-            head.seq,
-            head.digest
-        ),
+/// What checking the chain found, also against the heads that the journal has.
+pub fn verification(reply: &VerifyReply, journal: &Result<Vec<Noted>, String>, look: &Look) -> String {
+    let VerifyReply { verification, others } = reply;
+    let mut text = match verification {
+        Verification::Whole { entries, head, dropped, noted, older } => {
+            let whole = look.painter.paint(Tone::Good, "whole");
+            let mut text = format!(
+                "{whole}: {entries} entries follow from each other, up to {}:{}\n",
+                head.seq, head.digest
+            );
+            if let Some(dropped) = dropped {
+                let _ = writeln!(text, "entries up to {} were dropped by age or size", dropped.seq);
+            }
+            let _ = writeln!(
+                text,
+                "it goes through {noted} heads that were noted elsewhere; {older} are older than it"
+            );
+            text
+        }
         Verification::Broken { seq, why } => format!(
             "{} at entry {seq}: {}\neverything before it is as it was written; what follows is not to be trusted\n",
             look.painter.paint(Tone::Bad, "broken"),
             escape::line(why)
         ),
+    };
+    match journal {
+        Ok(heads) => {
+            let range = heads.first().zip(heads.last());
+            let range =
+                range.map(|(first, last)| format!(", from entry {} to {}", first.head.seq, last.head.seq));
+            let _ = writeln!(text, "the journal has {} heads{}", heads.len(), range.unwrap_or_default());
+        }
+        Err(why) => {
+            let bad = look.painter.paint(Tone::Warn, "the journal could not be asked for heads");
+            let _ = writeln!(text, "{bad}: {}", escape::lines(why));
+        }
     }
+    if let Some(last) = others.last() {
+        let bad = look.painter.paint(Tone::Bad, "another history");
+        let _ = writeln!(
+            text,
+            "{bad}: {} heads, up to entry {}, are not of this one: the record was begun anew or replaced since they were \
+             noted; one that could not be used lies beside it as record.set-aside-…",
+            others.len(),
+            last.head.seq
+        );
+    }
+    text.push_str("to check against a head noted elsewhere: `agentctl history --verify --head SEQ:DIGEST`\n");
+    text
 }
 
 fn attempt_outcome(attempt: &Attempt) -> String {

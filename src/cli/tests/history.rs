@@ -8,11 +8,12 @@ fn history_lists_tells_stories_and_filters() {
     insta::assert_snapshot!("history_drifts", plain(&bench.run(&["history"])));
     insta::assert_snapshot!("history_passes", plain(&bench.run(&["history", "--passes"])));
     insta::assert_snapshot!("history_story", plain(&bench.run(&["history", "--id", "17"])));
-    let line = ["history", "file:/etc/motd", "--verdict", "drifted", "--since", "2h", "-n", "3"];
+    let line =
+        ["history", "file:/etc/motd", "--verdict", "drifted", "--user", "anna", "--since", "2h", "-n", "3"];
     bench.run(&line);
     let Request::History(query) = bench.asked().pop().unwrap() else { panic!() };
     let expected = json!({
-        "resource": "file:/etc/motd", "kind": null, "verdict": "drifted",
+        "resource": "file:/etc/motd", "kind": null, "verdict": "drifted", "user": "anna",
         "since": "2026-11-23T12:00:00Z", "until": null, "limit": 3,
     });
     assert_eq!(serde_json::to_value(query.drifts.unwrap()).unwrap(), expected);
@@ -45,14 +46,14 @@ fn history_of_a_drift_that_is_not_there_fails() {
 #[test]
 fn verify_says_whole_or_where_it_breaks() {
     for (verification, exit, name) in samples::verifications() {
-        let reply = Reply::Verified(VerifyReply { verification });
+        let reply = Reply::Verified(VerifyReply { verification, others: Vec::new() });
         let bench = Bench::with(move |_| Ok(reply.clone()));
         let head = format!("12:{}", "ab".repeat(32));
         let done = bench.run(&["history", "--verify", "--head", &head]);
         assert_eq!(done.exit, exit);
         insta::assert_snapshot!(name, plain(&done));
         let Request::Verify(query) = bench.asked().pop().unwrap() else { panic!() };
-        assert_eq!(query.head.unwrap().seq, 12);
+        assert_eq!(query.heads[0].head.seq, 12);
     }
 }
 

@@ -112,6 +112,7 @@ impl Bench {
             zone: TimeZone::UTC,
             here: self.dir.path().to_owned(),
             host: refuse,
+            heads: || Err("sealed".to_owned()),
             engine: || Engine::new(Vec::new()),
         }
     }

@@ -239,7 +239,11 @@ pub fn verifications() -> [(Verification, Exit, &'static str); 2] {
     let head = Head { seq: 912, digest: Digest::of(b"head") };
     let broken = Verification::Broken { seq: 77, why: "this entry is missing".into() };
     [
-        (Verification::Whole { entries: 900, head }, Exit::Good, "verify_whole"),
+        (
+            Verification::Whole { entries: 900, head, dropped: Some(head), noted: 12, older: 3 },
+            Exit::Good,
+            "verify_whole",
+        ),
         (broken, Exit::Differs, "verify_broken"),
     ]
 }

@@ -58,7 +58,7 @@ fn unknown_methods_and_parameters_are_named() {
         ("org.agentd.Agent.Status", r#"{"force":true}"#, "org.varlink.service.InvalidParameter"),
         ("org.agentd.Agent.Sync", r#"{"plan":"zz"}"#, "org.varlink.service.InvalidParameter"),
         ("org.agentd.Agent.Suspend", r#"{"target":"file:/x"}"#, "org.varlink.service.InvalidParameter"),
-        ("org.agentd.Agent.History", r#"{"drifts":{"user":"x"}}"#, "org.varlink.service.InvalidParameter"),
+        ("org.agentd.Agent.History", r#"{"drifts":{"exe":"x"}}"#, "org.varlink.service.InvalidParameter"),
         ("org.varlink.service.Nothing", "{}", "org.varlink.service.MethodNotFound"),
     ];
     for (method, parameters, error) in cases {

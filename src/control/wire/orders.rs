@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ResourceId;
-use crate::record::{DriftFilter, DriftId, Head, PassFilter, SuspendTarget};
+use crate::record::{DriftFilter, DriftId, Noted, PassFilter, SuspendTarget};
 
 /// Parameters of `Diff`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,9 +113,9 @@ pub enum Follow {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyQuery {
-    /// A head that was noted elsewhere: the chain must go through it.
+    /// Heads that were noted elsewhere: the chain must go through each.
     #[serde(default)]
-    pub head: Option<Head>,
+    pub heads: Vec<Noted>,
 }
 
 /// Parameters of `Explain`.

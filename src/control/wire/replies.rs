@@ -8,7 +8,7 @@ use crate::model::{
     CommitId, Digest, DriftMode, FieldDiff, Key, KindName, Place, Plan, Provenance, ResourceId, Revision,
     Verdict,
 };
-use crate::record::{DriftRecord, PassRecord, Suspension, Verification};
+use crate::record::{DriftRecord, Noted, PassRecord, Suspension, Verification};
 use crate::status::event::Event;
 use crate::status::{ResourceLine, Snapshot};
 
@@ -222,6 +222,9 @@ pub struct EventsReply {
 pub struct VerifyReply {
     /// What was found.
     pub verification: Verification,
+    /// Heads that are of another history: the record was begun anew or replaced since they were noted.
+    #[serde(default)]
+    pub others: Vec<Noted>,
 }
 
 /// Answer to `Explain`.

@@ -10,7 +10,7 @@ fn filled(bench: &Bench) -> (Head, u64) {
     }
     drop(record);
     let history = bench.history();
-    let Verification::Whole { entries, head } = history.verify(None).unwrap() else { panic!() };
+    let Verification::Whole { entries, head, .. } = history.check().unwrap() else { panic!() };
     assert_eq!(entries, head.seq);
     (head, entries)
 }
@@ -21,7 +21,7 @@ fn tamper(bench: &Bench, sql: &str) {
 }
 
 fn broken_at(bench: &Bench, known: Option<&Head>) -> Option<u64> {
-    match bench.history().verify(known).unwrap() {
+    match bench.history().verify(&known.map(|head| noted(*head)).into_iter().collect::<Vec<_>>()).unwrap().0 {
         Verification::Whole { .. } => None,
         Verification::Broken { seq, .. } => Some(seq),
     }
@@ -134,7 +134,7 @@ fn an_index_that_hides_entries_is_found() {
         .unwrap();
     assert_eq!(through_index, 15, "the damage is done: half of them");
     drop(db);
-    let found = bench.history().verify(None).unwrap();
+    let found = bench.history().check().unwrap();
     assert!(matches!(found, Verification::Broken { seq: 1, .. }), "{found:?}");
 }
 
@@ -157,9 +157,9 @@ fn dropping_the_oldest_by_age_leaves_a_chain_that_is_whole() {
     assert_eq!(dropped, 40 + 4 + 400);
     assert_eq!(record.tidy(&keep).unwrap(), 0, "once");
     let history = bench.history();
-    assert!(matches!(history.verify(None).unwrap(), Verification::Whole { entries: 5, .. }));
+    assert!(matches!(history.check().unwrap(), Verification::Whole { entries: 5, .. }));
     assert!(
-        matches!(history.verify(Some(&early)).unwrap(), Verification::Whole { .. }),
+        matches!(history.verify(&[noted(early)]).unwrap().0, Verification::Whole { .. }),
         "older than what is kept"
     );
     assert_eq!(history.drifts(&DriftFilter::default()).unwrap().len(), 1);
@@ -184,7 +184,7 @@ fn dropping_the_oldest_by_size_stops_when_it_is_small_enough() {
     let keep = Retention { bytes: before / 2, ..Retention::default() };
     assert!(record.tidy(&keep).unwrap() > 0);
     assert!(size(&record) <= before / 2 || record.ledger.head.seq < 600);
-    assert!(matches!(bench.history().verify(None).unwrap(), Verification::Whole { .. }));
+    assert!(matches!(bench.history().check().unwrap(), Verification::Whole { .. }));
     let left = bench.history().drifts(&DriftFilter { limit: Some(1000), ..DriftFilter::default() }).unwrap();
     assert!(left.first().is_some_and(|drift| drift.resource == id("file:/srv/299")), "the newest stay");
 }

@@ -82,7 +82,7 @@ fn judge(bench: &Bench, state: &str, ours: &BTreeSet<String>, what: &str) -> Cam
         OpenState::Fine => {
             assert!(brought(&record).is_subset(ours), "{what}: more is ours than was");
             assert_eq!(state_of(&record), *state, "{what}: other than it was, and not noticed");
-            match bench.history().verify(None) {
+            match bench.history().check() {
                 Ok(Verification::Whole { .. }) => Came::Whole,
                 Ok(Verification::Broken { .. }) => Came::HistoryBroken,
                 Err(error) if error.is_damage() => Came::HistoryBroken,

@@ -291,5 +291,5 @@ fn who_made_a_change_is_told_after_it_and_the_surest_word_counts() {
     for drift in [over, open] {
         assert_eq!(history.drift(drift).unwrap().unwrap().attribution, Some(sure.clone()), "{drift}");
     }
-    assert!(matches!(history.verify(None).unwrap(), Verification::Whole { .. }));
+    assert!(matches!(history.check().unwrap(), Verification::Whole { .. }));
 }

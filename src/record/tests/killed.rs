@@ -83,7 +83,7 @@ fn check(bench: &Bench, said: &[String], round: u64) {
     assert!(!matches!(opened.state, OpenState::Rebuilt { .. }), "round {round}: {opened:?}");
     assert!(opened.interrupted.len() <= 1);
     let history = bench.history();
-    assert!(matches!(history.verify(None).unwrap(), Verification::Whole { .. }), "round {round}");
+    assert!(matches!(history.check().unwrap(), Verification::Whole { .. }), "round {round}");
     for words in said {
         let [what, number, drift] = words.split(' ').collect::<Vec<_>>()[..] else { panic!("{words}") };
         let name = id(&format!("file:/srv/{number}"));

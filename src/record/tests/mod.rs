@@ -5,6 +5,7 @@ mod chain;
 mod damage;
 mod everyday;
 mod killed;
+mod tampering;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -57,6 +58,18 @@ impl Bench {
     pub fn pass_time(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }
+}
+
+impl History {
+    /// Whether it is whole, without any head from elsewhere.
+    pub(super) fn check(&self) -> Result<Verification, RecordError> {
+        self.verify(&[]).map(|(verification, _)| verification)
+    }
+}
+
+/// A head as it was noted elsewhere, of whichever history.
+pub(super) fn noted(head: Head) -> Noted {
+    Noted { history: None, head }
 }
 
 /// A test beside this one may be between fork and exec: its child holds our lock for that moment.
