@@ -9,7 +9,9 @@ use crate::control::wire::{
     SuspendOrder, SuspendedReply, Unread, VerifyReply,
 };
 use crate::control::{Peer, Refusal, Reply, Request};
-use crate::keep::{ItemId, Occasion};
+use crate::keep::{Item, ItemId, Occasion, What};
+use crate::kind::Kind;
+use crate::kind::file::Files;
 use crate::kind::{Declared, Desired};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::plan::Held;
@@ -307,7 +309,20 @@ fn put_back(workshop: &mut Workshop, order: &RestoreOrder, peer: &Peer) -> Resul
 
 fn kept_last(workshop: &Workshop, path: &str) -> Result<ItemId, Refusal> {
     let items = workshop.keep.of_path(path).map_err(|error| Refusal::Failed { message: error.chain() })?;
-    let newest = items.into_iter().next();
+    // What the declaration lays down anyway is not what anybody wants back: a restore keeps that, too.
+    let declared = workshop.engine.desired().file.get(path).map(|declared| Files::contents(&declared.spec));
+    let is_declared = |item: &Item| match &item.what {
+        What::File { content: Some(content), .. } => {
+            declared.as_ref().is_some_and(|declared| declared.contains(content))
+        }
+        What::File { content: None, .. }
+        | What::Text { .. }
+        | What::Directory { .. }
+        | What::Link { .. }
+        | What::Other { .. }
+        | What::Nothing => false,
+    };
+    let newest = items.into_iter().find(|item| !is_declared(item));
     newest.map(|item| item.id).ok_or_else(|| Refusal::NotFound {
         what: format!("nothing was kept of {path}: `agentctl history` shows what was changed"),
     })

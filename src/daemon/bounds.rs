@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::kind::Desired;
-use crate::kind::file::Spec;
+use crate::kind::file::{Spec, real};
 use crate::model::{Diagnostic, Key};
 use crate::record::Retention;
 
@@ -36,11 +36,16 @@ impl Bounds {
     }
 }
 
-/// Whether a file resource changes a protected path: it is that path or below it, or it clears the folder
-/// that the path is in.
+/// Whether a file resource changes a protected path, by whichever of Debian's names: it is that path or below it, or
+/// it leaves nothing of a folder that the path is in.
 fn is_touched(protected: &Path, key: &Key, spec: &Spec) -> bool {
-    let path = Path::new(key.as_str());
-    let clears = matches!(spec, Spec::Directory { exclusive: true, .. } | Spec::Absent);
+    let protected = protected.to_string_lossy();
+    let (protected, path) = (real(&protected), real(key.as_str()));
+    let (protected, path) = (Path::new(protected.as_ref()), Path::new(path.as_ref()));
+    let clears = match spec {
+        Spec::Directory { exclusive, .. } => *exclusive,
+        Spec::File { .. } | Spec::Link { .. } | Spec::Absent => true,
+    };
     path.starts_with(protected) || (clears && protected.starts_with(path))
 }
 
@@ -58,7 +63,8 @@ mod tests {
     }
 
     fn faults(key: &str, spec: Spec) -> usize {
-        let bounds = Bounds { protect: vec!["/etc/ssh".into()], ..Bounds::default() };
+        let bounds =
+            Bounds { protect: vec!["/etc/ssh".into(), "/usr/bin/agent-helper".into()], ..Bounds::default() };
         let provenance = Provenance { winner: Place::file("roles/a.toml"), below: Vec::new() };
         let declared = Declared { spec, provenance, drift: None, prune: false };
         let mut desired = Desired::default();
@@ -77,6 +83,8 @@ mod tests {
             ("/etc", directory(false), 0),
             ("/etc/sshd", directory(true), 0),
             ("/etc/motd", Spec::Absent, 0),
+            ("/etc", Spec::Link { target: "/srv/etc".to_owned() }, 1),
+            ("/bin/agent-helper", Spec::Absent, 1),
         ] {
             assert_eq!(faults(key, spec.clone()), refused, "{key} {spec:?}");
         }

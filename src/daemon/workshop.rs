@@ -258,6 +258,8 @@ impl Workshop {
         self.standing.absorb(&report, &scope, self.host.clock.now());
         if triggers.contains(&Trigger::Interval) {
             self.tidy_daily();
+        } else if self.keep.is_full() {
+            self.tidy_keep();
         }
         let head = self.head_to_note(&report);
         memory::give_back();
@@ -348,6 +350,12 @@ impl Workshop {
         Removals { limit: self.bounds.removal_limit, approved }
     }
 
+    fn tidy_keep(&self) {
+        if let Err(error) = self.keep.tidy(self.host.clock.now()) {
+            warn!("what was kept could not be tidied: {}", error.chain());
+        }
+    }
+
     /// Lets go of what was kept, and of what was written down, for long enough.
     fn tidy_daily(&mut self) {
         let now = self.host.clock.since_boot();
@@ -355,9 +363,7 @@ impl Workshop {
             return;
         }
         self.tidied = Some(now);
-        if let Err(error) = self.keep.tidy(self.host.clock.now()) {
-            warn!("what was kept could not be tidied: {}", error.chain());
-        }
+        self.tidy_keep();
         if let Err(error) = self.record.tidy(&self.bounds.history) {
             warn!("the record could not be tidied: {error}");
         }

@@ -5,18 +5,23 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::apart;
 use super::counters::COUNTERS;
+use super::pulse::PULSE;
 
 /// The search path a program sees. We never search it ourselves: programs are named absolutely.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How much of each output stream is kept; the rest is read and dropped, so that the program never blocks.
 pub const OUTPUT_LIMIT: usize = 16 << 20;
+
+/// How long after its end a program's output is waited for: whatever it left running may keep the pipe for ever.
+const LEFT_OPEN: Duration = Duration::from_secs(1);
 
 /// One run of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,10 +219,11 @@ fn wait(run: &Run, mut child: Child) -> Result<Finished, ProgramError> {
     }
     let status = child.wait().map_err(contact)?;
     drop(stdin);
-    let collect = |thread: Option<JoinHandle<Vec<u8>>>| {
-        thread.map(|thread| thread.join().unwrap_or_default()).unwrap_or_default()
-    };
-    Ok(Finished { code: status.code(), stdout: collect(stdout), stderr: collect(stderr) })
+    let until = deadline.min(Instant::now() + LEFT_OPEN);
+    let collect = |output: Option<Output>| output.map(|output| output.until(until)).unwrap_or_default();
+    let finished = Finished { code: status.code(), stdout: collect(stdout), stderr: collect(stderr) };
+    PULSE.beat();
+    Ok(finished)
 }
 
 fn readable_within(fd: &impl std::os::fd::AsFd, limit: Duration) -> std::io::Result<bool> {
@@ -246,16 +252,34 @@ fn feed(mut pipe: impl Write + Send + 'static, bytes: Vec<u8>) -> JoinHandle<()>
     })
 }
 
-fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+/// What a program writes, read while it runs.
+struct Output {
+    kept: Arc<Mutex<Vec<u8>>>,
+    ended: Receiver<()>,
+}
+
+impl Output {
+    /// All of it; or what there was by then, if something that the program left behind keeps the pipe open.
+    fn until(self, deadline: Instant) -> Vec<u8> {
+        let _ = self.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        std::mem::take(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn drain(mut pipe: impl Read + Send + 'static) -> Output {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let (end, ended) = mpsc::channel();
+    let into = Arc::clone(&kept);
     std::thread::spawn(move || {
-        let mut kept = Vec::new();
         let mut chunk = vec![0u8; 64 << 10];
         while let Ok(count @ 1..) = pipe.read(&mut chunk) {
+            let mut kept = into.lock().unwrap_or_else(PoisonError::into_inner);
             let room = OUTPUT_LIMIT.saturating_sub(kept.len());
             kept.extend_from_slice(&chunk[..count.min(room)]);
         }
-        kept
-    })
+        let _ = end.send(());
+    });
+    Output { kept, ended }
 }
 
 /// Answers from a closure instead of running anything, and remembers what was asked.
@@ -298,6 +322,17 @@ mod tests {
 
     fn sh(script: &str) -> Run {
         Run::new("/bin/sh", &["-c", script])
+    }
+
+    #[test]
+    fn what_a_program_leaves_running_does_not_hold_up_its_end() {
+        let run = Run { time_limit: Duration::from_secs(50), ..sh("sleep 60 & echo $!; exit 3") };
+        let before = Instant::now();
+        let done = SystemPrograms.run(&run).unwrap();
+        let left = String::from_utf8(done.stdout).unwrap().trim().parse().unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(left), nix::sys::signal::SIGKILL).unwrap();
+        assert_eq!(done.code, Some(3));
+        assert!(before.elapsed() < run.time_limit, "it waited for what was left behind");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! also moves the old inode into the store.
 
 use std::ffi::{OsStr, OsString};
+use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
@@ -185,6 +186,7 @@ impl Pending<'_> {
         if self.item.what == What::Nothing && !self.item.stage.on_trial() {
             return Ok(());
         }
+        self.keep.bytes.fetch_add(self.item.bytes, Ordering::Relaxed);
         match self.durable {
             Durable::Each => self.keep.write_note(&self.item)?,
             Durable::Batch => self.keep.write_note_unsynced(&self.item)?,

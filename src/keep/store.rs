@@ -1,6 +1,7 @@
 //! The store: a folder of notes and of what they are about.
 
 use std::ffi::OsStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::item::{Item, ItemId, Occasion, Stage, What};
 use super::{KeepError, Limits};
@@ -18,6 +19,8 @@ pub(super) const COPY_LIMIT: u64 = 1 << 30;
 pub struct Keep {
     pub(super) folder: Folder,
     pub(super) limits: Limits,
+    /// Bytes kept, as far as is known: what the last tidying counted, and what came since.
+    pub(super) bytes: AtomicU64,
     mount: u64,
 }
 
@@ -33,7 +36,7 @@ impl Keep {
             folder.set_attributes(OsStr::new("."), attributes).map_err(store("shut the folder"))?;
         }
         let mount = folder.mount().map_err(store("open"))?;
-        Ok(Keep { folder, limits, mount })
+        Ok(Keep { folder, limits, bytes: AtomicU64::new(0), mount })
     }
 
     /// Everything that is kept, newest first. Notes that cannot be read are left out; [`Keep::recover`] tells
@@ -91,6 +94,7 @@ impl Keep {
             bytes: content.size,
             stage: Stage::Copied { trial: false },
         };
+        self.bytes.fetch_add(item.bytes, Ordering::Relaxed);
         self.write_note(&item)?;
         let data = self.folder.stage_file(id.data().as_ref(), bytes, private(0o600), &Xattrs::default());
         let put = data.and_then(|data| {

@@ -346,8 +346,11 @@ fn equal_contents_share_their_bytes_and_the_oldest_go_first() {
     let tidied = scene.keep.tidy(scene.now).unwrap();
     assert_eq!(tidied, Tidied { gone: 0, shared: 1, bytes: 12 });
     assert_eq!(scene.keep.bytes(&ids[0]).unwrap(), b"aaaa");
+    assert!(!scene.keep.is_full());
     scene.keep.limits.max_bytes = 8;
+    assert!(scene.keep.is_full());
     let tidied = scene.keep.tidy(scene.now).unwrap();
+    assert!(!scene.keep.is_full());
     assert_eq!(tidied, Tidied { gone: 2, shared: 0, bytes: 8 });
     let left: Vec<ItemId> = scene.keep.list().unwrap().into_iter().map(|item| item.id).collect();
     assert_eq!(left, [ids[3].clone(), ids[2].clone()]);

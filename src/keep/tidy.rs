@@ -1,6 +1,7 @@
 //! Keeping the store within its limits.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -68,7 +69,13 @@ impl Keep {
             tidied.bytes += cost;
         }
         self.folder.sync().map_err(store("sync"))?;
+        self.bytes.store(tidied.bytes, Ordering::Relaxed);
         Ok(tidied)
+    }
+
+    /// Whether more may be kept than the limit allows: time to tidy.
+    pub fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > self.limits.max_bytes
     }
 
     /// Lets `item` share the bytes of `twin`, unless it does already, or one of them is not what its note says.

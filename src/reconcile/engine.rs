@@ -238,6 +238,9 @@ impl Engine {
                     for (key, digest) in lane.fingerprint() {
                         fingerprint.insert(lane.kind(), key, digest);
                     }
+                    // What could not be read is not the same as what is not there.
+                    let unread = lane.unknown().into_iter();
+                    blind.extend(unread.map(|(key, why)| (lane.kind(), format!("{key}: {why}"))));
                 }
                 Err(why) => blind.push((lane.kind(), why)),
             }

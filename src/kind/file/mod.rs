@@ -31,6 +31,7 @@ mod validate;
 mod write;
 
 pub use change::Change;
+pub(crate) use path::real;
 pub use spec::{Mode, Ownership, Spec};
 pub use state::{Body, State};
 

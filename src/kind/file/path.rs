@@ -135,7 +135,7 @@ pub(super) fn folly(path: &str, spec: &Spec) -> Result<(), Wrong> {
 }
 
 /// The path by which a file is known where Debian's own links lead to it.
-pub(super) fn real(path: &str) -> Cow<'_, str> {
+pub(crate) fn real(path: &str) -> Cow<'_, str> {
     let alias = ALIASES.iter().find_map(|(from, to)| path.strip_prefix(from).map(|rest| (to, rest)));
     match alias {
         Some((to, rest)) => Cow::Owned(format!("{to}{rest}")),
