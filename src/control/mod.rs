@@ -25,7 +25,7 @@ pub mod wire;
 pub use crate::host::peer::Peer;
 pub use access::Access;
 pub use client::{Client, ClientError};
-pub use server::{Agent, Asked, Limits, Replies, ServerError, bind, serve};
+pub use server::{Agent, Asked, Limits, Replies, ServerError, bind, hand_over, serve};
 pub use verb::{Right, Verb};
 pub use wire::{Refusal, Reply, Request};
 

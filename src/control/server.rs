@@ -118,7 +118,7 @@ pub enum ServerError {
 /// Makes the socket at `path`, in place of what an earlier agent left: mode 0660, owner root, group `readers`;
 /// without such a group 0600. It never exists with wider rights. Must be called within a runtime.
 pub fn bind(path: &Path, readers: Option<u32>) -> Result<UnixListener, ServerError> {
-    use rustix::fs::{AtFlags, CWD, Gid, Mode};
+    use rustix::fs::{AtFlags, CWD};
     let failed = |doing, source| ServerError::Bind { doing, path: path.to_owned(), source };
     let mut name = OsStr::from_bytes(b".").to_owned();
     name.push(path.file_name().unwrap_or(OsStr::new("control.sock")));
@@ -129,13 +129,34 @@ pub fn bind(path: &Path, readers: Option<u32>) -> Result<UnixListener, ServerErr
     }
     // To connect takes the right to write: until the mode is set, that is the owner's alone.
     let listener = UnixListener::bind(&new).map_err(|source| failed("make", source))?;
-    let mode =
-        Mode::RUSR | Mode::WUSR | if readers.is_some() { Mode::RGRP | Mode::WGRP } else { Mode::empty() };
-    let made = rustix::fs::chownat(CWD, &new, None, readers.map(Gid::from_raw), AtFlags::empty())
-        .and_then(|()| rustix::fs::chmodat(CWD, &new, mode, AtFlags::empty()))
-        .and_then(|()| rustix::fs::renameat(CWD, &new, CWD, path));
-    made.map_err(|errno| failed("set the rights of", errno.into()))?;
+    open_to(&new, readers)
+        .and_then(|()| rustix::fs::renameat(CWD, &new, CWD, path))
+        .map_err(|errno| failed("set the rights of", errno.into()))?;
     Ok(listener)
+}
+
+/// Gives the socket at `path` to another group of readers, or to none: mode and group as [`bind`] sets them. Whoever is
+/// connected stays connected; what they may do is asked of [`Agent::access`] with every request.
+pub fn hand_over(path: &Path, readers: Option<u32>) -> Result<(), ServerError> {
+    use rustix::fs::{AtFlags, CWD, Mode};
+    let failed = |source: rustix::io::Errno| ServerError::Bind {
+        doing: "set the rights of",
+        path: path.to_owned(),
+        source: source.into(),
+    };
+    // Closed first: between the two steps neither group may hold the other's right.
+    rustix::fs::chmodat(CWD, path, Mode::RUSR | Mode::WUSR, AtFlags::empty()).map_err(failed)?;
+    open_to(path, readers).map_err(failed)
+}
+
+/// The folder is root's alone, so that the name can't be another's meanwhile.
+fn open_to(path: &Path, readers: Option<u32>) -> rustix::io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, Gid, Mode};
+    let group = if readers.is_some() { Mode::RGRP | Mode::WGRP } else { Mode::empty() };
+    // Without readers it is root's group again.
+    let owner = Some(Gid::from_raw(readers.unwrap_or_else(|| rustix::process::getegid().as_raw())));
+    rustix::fs::chownat(CWD, path, None, owner, AtFlags::empty())?;
+    rustix::fs::chmodat(CWD, path, Mode::RUSR | Mode::WUSR | group, AtFlags::empty())
 }
 
 /// Serves until it is dropped, which ends every connection.

@@ -1,7 +1,7 @@
 //! The loop itself: waits for the next thing that happens and hands it to whoever deals with it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::Signal;
@@ -17,6 +17,7 @@ use super::setup::Setup;
 use super::shop::Ended;
 use super::timers::Timers;
 use super::workshop::{PassRequest, Workshop};
+use crate::control::{self, Access};
 use crate::model::Trigger;
 use crate::reconcile::Scope;
 use crate::trigger::schedule::Spread;
@@ -141,6 +142,10 @@ impl Daemon {
             let scope = std::mem::replace(&mut self.retry, Scope::nothing());
             self.want_pass(scope, Trigger::Interval);
         }
+        if Timers::take_due(&mut self.timers.resume, at) {
+            info!("a suspension has ended: the declaration holds again");
+            self.want_pass(Scope::Full, Trigger::Interval);
+        }
         if Timers::take_due(&mut self.timers.fetch, at) {
             self.ask_remote();
         }
@@ -174,6 +179,7 @@ impl Daemon {
         self.notes.clear();
         self.follow_again(&setup, word);
         self.place.window.set(setup.guard_window);
+        self.hand_over(setup.access);
         self.setup = setup.clone();
         let shop = self.shop.clone();
         tokio::spawn(async move {
@@ -185,6 +191,24 @@ impl Daemon {
         self.ask_remote();
         self.want_pass(Scope::Full, Trigger::Request);
         self.refresh();
+    }
+
+    /// Who may ask what from now on, and who may connect at all.
+    fn hand_over(&mut self, access: Access) {
+        *self.access.lock().unwrap_or_else(PoisonError::into_inner) = access;
+        if let Err(error) = control::hand_over(&self.place.socket, access.readers) {
+            let message = super::chain(&error);
+            warn!("{message}");
+            self.notes.push(message);
+        }
+    }
+
+    /// When the first of the suspensions ends by itself; none that did already, which is the next pass's business.
+    pub(super) fn end_of_suspension(&self) -> Option<Instant> {
+        let ends = self.view.suspensions.iter().filter_map(|suspension| suspension.until);
+        let left = ends.map(|end| end.duration_since(self.clock.now())).filter(jiff::SignedDuration::is_positive);
+        let wait = left.min()?.unsigned_abs() + Duration::from_millis(50);
+        Some(now_plus(wait))
     }
 
     /// Follows what the settings name now. Of another branch nothing was accepted yet.

@@ -1,8 +1,8 @@
 //! The event loop.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -130,6 +130,8 @@ pub(super) fn run_and_tell(
 pub(super) struct Daemon {
     pub(super) setup: Setup,
     pub(super) place: Place,
+    /// Who may ask what: shared with the server of the socket.
+    pub(super) access: Arc<Mutex<Access>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) agent: AgentInfo,
     pub(super) shop: Shop,
@@ -169,7 +171,7 @@ pub(super) struct Daemon {
 /// The server's way into the loop.
 struct Door {
     sender: UnboundedSender<Event>,
-    access: Access,
+    access: Arc<Mutex<Access>>,
 }
 
 impl Agent for Door {
@@ -179,7 +181,7 @@ impl Agent for Door {
     }
 
     fn access(&self) -> Access {
-        self.access
+        *self.access.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -208,7 +210,8 @@ impl Daemon {
             Shop::start(workshop).map_err(system("start the thread that touches the host"))?;
 
         let listener = control::bind(&place.socket, setup.access.readers).map_err(DaemonError::Control)?;
-        let door = Arc::new(Door { sender: sender.clone(), access: setup.access });
+        let access = Arc::new(Mutex::new(setup.access));
+        let door = Arc::new(Door { sender: sender.clone(), access: Arc::clone(&access) });
         tokio::spawn(control::serve(listener, door, control::Limits::default()));
 
         let inbox = Arc::new(Inbox::default());
@@ -222,7 +225,7 @@ impl Daemon {
             pid: std::process::id(),
             started: clock.now(),
         };
-        let timers = Timers { fetch: None, full_pass: None, retry: None, lost: None, pulse: None };
+        let timers = Timers { fetch: None, full_pass: None, retry: None, resume: None, lost: None, pulse: None };
         let mut daemon = Daemon {
             follow,
             errands,
@@ -231,6 +234,7 @@ impl Daemon {
             contents,
             setup,
             place,
+            access,
             clock,
             agent,
             shop,

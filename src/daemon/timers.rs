@@ -1,4 +1,4 @@
-//! The points in time the loop waits for. There are five, and one timer for all of them.
+//! The points in time the loop waits for. There are six, and one timer for all of them.
 
 use tokio::time::Instant;
 
@@ -13,6 +13,8 @@ pub struct Timers {
     pub retry: Option<Instant>,
     /// The full pass that makes up for lost events.
     pub lost: Option<Instant>,
+    /// The end of the suspension that ends first.
+    pub resume: Option<Instant>,
     /// The next look at the pulse for the watchdog.
     pub pulse: Option<Instant>,
 }
@@ -20,7 +22,8 @@ pub struct Timers {
 impl Timers {
     /// The next one.
     pub fn next(&self) -> Option<Instant> {
-        [self.fetch, self.full_pass, self.retry, self.lost, self.pulse].into_iter().flatten().min()
+        let all = [self.fetch, self.full_pass, self.retry, self.lost, self.resume, self.pulse];
+        all.into_iter().flatten().min()
     }
 
     /// Takes a timer if it is due.

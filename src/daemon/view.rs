@@ -51,6 +51,7 @@ pub struct Parts<'a> {
 impl Daemon {
     /// Makes a new snapshot of what is known.
     pub(super) fn refresh(&mut self) {
+        self.timers.resume = self.end_of_suspension();
         let follow = self.follow.as_ref();
         let mut source = follow.map(|follow| follow.status.clone()).unwrap_or_default();
         source.next = self.timers.fetch.map(|due| self.wall_time(due));

@@ -289,6 +289,9 @@ impl Workshop {
     /// Holds to these settings from now on.
     pub fn obey(&mut self, setup: &Setup) {
         (self.mode, self.bounds, self.unprovable) = (setup.mode, setup.bounds.clone(), setup.unprovable);
+        self.keep.limit(setup.keep);
+        // What exceeds a new limit goes with the next full pass, and not a day later.
+        self.tidied = None;
     }
 
     /// How everything stands.

@@ -39,6 +39,11 @@ impl Keep {
         Ok(Keep { folder, limits, bytes: AtomicU64::new(0), mount })
     }
 
+    /// Other limits from now on; what exceeds them goes with the next [`Keep::tidy`].
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Everything that is kept, newest first. Notes that cannot be read are left out; [`Keep::recover`] tells
     /// of them.
     pub fn list(&self) -> Result<Vec<Item>, KeepError> {

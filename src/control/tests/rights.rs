@@ -55,6 +55,12 @@ fn the_socket_is_for_root_and_its_group_alone() {
     assert_eq!(mode_and_group(&path).0, 0o600);
     let _listener = bind(&path, Some(READERS)).unwrap();
     assert_eq!(mode_and_group(&path), (0o660, READERS), "in place of what an earlier agent left");
+    hand_over(&path, Some(CHANGERS)).unwrap();
+    assert_eq!(mode_and_group(&path), (0o660, CHANGERS), "for others, after the settings were read again");
+    hand_over(&path, None).unwrap();
+    assert_eq!(mode_and_group(&path).0, 0o600);
+    assert_ne!(mode_and_group(&path).1, CHANGERS);
+    hand_over(&path, Some(READERS)).unwrap();
     assert_eq!(dir.path().read_dir().unwrap().count(), 1);
     std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let error = as_user(NOBODY, &[], || runtime().block_on(Client::connect(&path))).unwrap_err();
