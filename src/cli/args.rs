@@ -136,7 +136,7 @@ pub struct Diff {
 /// Options of `plan`.
 #[derive(Clone, Debug, Args)]
 pub struct Plan {
-    /// Plan from a folder with a fleet repository instead of asking the agent; takes root.
+    /// Plan from a folder with a fleet repository instead of asking the agent; what only root can read takes root.
     #[arg(long, value_name = "DIR", requires = "host")]
     pub repo: Option<PathBuf>,
     /// The name of the host in that repository.

@@ -8,8 +8,9 @@ use crate::control::ClientError;
 use crate::host::facts::FactsError;
 use crate::host::files::FilesError;
 use crate::host::units::UnitError;
+use crate::model::CommitId;
 use crate::record::RecordError;
-use crate::source::{CredentialsError, FetchError};
+use crate::source::{CredentialsError, FetchError, TreeError};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,22 @@ pub enum CliError {
     /// The remote did not give the branch.
     #[error("the remote could not be used, so nothing was written")]
     Remote(#[from] FetchError),
+    /// The remote gave the branch, and it can't be read as a declaration.
+    #[error("the branch can't be followed, so nothing was written")]
+    Unusable(#[source] TreeError),
+    /// There is no declaration where it is said to be.
+    #[error(
+        "commit {} has no fleet.toml in {}, so nothing was written: {}",
+        tip.short(), place(folder.as_deref()), advice(elsewhere.as_deref())
+    )]
+    NoFleet {
+        /// What the branch points to.
+        tip: CommitId,
+        /// The folder that was looked into; none is the top.
+        folder: Option<String>,
+        /// A folder that has one.
+        elsewhere: Option<String>,
+    },
     /// The credentials could not be read.
     #[error("the remote could not be asked, so nothing was written")]
     Credentials(#[from] CredentialsError),
@@ -76,4 +93,16 @@ pub enum CliError {
     /// The asynchronous machinery could not be started.
     #[error("could not start")]
     Runtime(#[source] io::Error),
+}
+
+fn place(folder: Option<&str>) -> String {
+    folder.map_or_else(|| "its top folder".to_owned(), |folder| format!("`{}`", folder.escape_debug()))
+}
+
+fn advice(elsewhere: Option<&str>) -> String {
+    match elsewhere {
+        Some("") => "leave --path out, there is one at the top".to_owned(),
+        Some(folder) => format!("there is one in `{0}`: say --path {0}", folder.escape_debug()),
+        None => "name another repository or branch, or push a fleet.toml that says `schema = 1`".to_owned(),
+    }
 }

@@ -1,4 +1,4 @@
-//! A folder for work that leaves nothing behind: in memory, root's alone, gone when it is dropped.
+//! A folder for work that leaves nothing behind: its owner's alone, for root in memory, gone when it is dropped.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,7 +7,9 @@ use super::CliError;
 use crate::host::files::{Attributes, Root};
 
 /// Where programs of root put what must not outlive them.
-const ABOVE: &str = "/run";
+const OF_ROOT: &str = "/run";
+/// The same for everybody else. A name that somebody took there before us is an error and never used.
+const OF_ALL: &str = "/tmp";
 
 /// A scratch folder.
 #[derive(Debug)]
@@ -17,14 +19,17 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes one; takes root.
+    /// Makes one.
     pub fn make() -> Result<Scratch, CliError> {
-        let above = Root::open(ABOVE).map_err(|source| CliError::File { path: ABOVE.into(), source })?;
+        let uid = rustix::process::geteuid();
+        let place = if uid.is_root() { OF_ROOT } else { OF_ALL };
+        let above = Root::open(place).map_err(|source| CliError::File { path: place.into(), source })?;
         let name = OsString::from(format!("agentctl.{}", std::process::id()));
         let scratch = Scratch { above, name };
         // What another process of this number left when it was killed.
         scratch.clear();
-        scratch.above.create_dir(&scratch.name, Attributes::root(0o700))?;
+        let (uid, gid) = (uid.as_raw(), rustix::process::getegid().as_raw());
+        scratch.above.create_dir(&scratch.name, Attributes { uid, gid, mode: 0o700 })?;
         Ok(scratch)
     }
 

@@ -87,26 +87,53 @@ fn every_example_is_accepted_from_where_it_lies() {
     assert!(count >= 3, "{count}");
 }
 
+/// Runs agentctl as nobody, who may read what is in `folder`.
+fn as_nobody(folder: &Path, line: &[&str]) -> Output {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let set_mode =
+        |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    set_mode(folder);
+    // The target folder may be root's alone: the binary goes where everybody can run it.
+    let copy = folder.join("agentctl");
+    // By another process: a child that another test starts meanwhile would hold our copy open, and nobody could run it.
+    assert!(Command::new("/bin/cp").arg(AGENTCTL).arg(&copy).status().unwrap().success());
+    set_mode(&copy);
+    let mut command = Command::new(&copy);
+    command.args(line).env_clear().uid(65_534).gid(65_534).current_dir("/").stdin(Stdio::null());
+    command.output().expect("this test needs root")
+}
+
+#[test]
+fn nobody_special_can_plan_what_they_can_read_without_an_agent() {
+    let dir = fleet();
+    let held = dir.path().join("held");
+    std::fs::write(&held, "another text\n").unwrap();
+    let host = format!("[files.\"{}\"]\ncontent = \"a text\\n\"\nowner = \"root\"\n", held.display());
+    std::fs::write(dir.path().join("hosts/db.toml"), &host).unwrap();
+    let (folder, settings) =
+        (dir.path().display().to_string(), dir.path().join("none").display().to_string());
+    let line = ["--config", &settings, "plan", "--repo", &folder, "--host", "db"];
+    let out = as_nobody(dir.path(), &line);
+    let (said, complaint) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert_eq!(out.status.code(), Some(1), "{said}{complaint}");
+    assert!(said.contains(&format!("file:{}", held.display())), "{said}");
+    assert_eq!(std::fs::read_to_string(&held).unwrap(), "another text\n");
+    // What may not be read is unknown, and never guessed.
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&held, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let out = as_nobody(dir.path(), &line);
+    assert_eq!(out.status.code(), Some(2), "{}", String::from_utf8_lossy(&out.stdout));
+    // A host that the repository does not know is a located fault, not a crash.
+    let out = as_nobody(dir.path(), &["--config", &settings, "plan", "--repo", &folder, "--host", "web"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("no-host-file"), "{out:?}");
+}
+
 #[test]
 fn nobody_special_can_check() {
     let dir = fleet();
-    let set_mode = |path: &Path, mode| {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-    };
-    set_mode(dir.path(), 0o755);
-    // The target folder may be root's alone: the binary goes where everybody can run it.
-    let copy = dir.path().join("agentctl");
-    std::fs::copy(AGENTCTL, &copy).unwrap();
-    set_mode(&copy, 0o755);
-    use std::os::unix::process::CommandExt;
-    let out = Command::new(&copy)
-        .args(["check", &dir.path().display().to_string(), "--json"])
-        .env_clear()
-        .uid(65_534)
-        .gid(65_534)
-        .output()
-        .expect("this test needs root");
+    let out = as_nobody(dir.path(), &["check", &dir.path().display().to_string(), "--json"]);
     assert_eq!(out.status.code(), Some(1), "{}", String::from_utf8_lossy(&out.stderr));
     let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!(report["findings"][0]["diagnostic"]["place"]["file"], "hosts/db.toml");

@@ -1,7 +1,7 @@
 //! `agentctl enroll`: checks the remote, writes the settings, starts the agent, shows what would change. Also for
 //! cloud-init: it asks nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{ask, plan, say, sync};
@@ -16,7 +16,7 @@ use crate::control::{ClientError, Request};
 use crate::host::units::{UnitAction, UnitFileAction, UnitName};
 use crate::model::escape;
 use crate::model::{CommitId, DriftMode};
-use crate::source::{Care, fetch};
+use crate::source::{Care, Remote, Store, TreeCaps, fetch};
 
 /// The agent's unit.
 const UNIT: &str = "agentd.service";
@@ -90,7 +90,28 @@ fn check_remote(
     let scratch = Scratch::make()?;
     let fetched = fetch(&scratch.path(), &remote, None, Care::Quick);
     line.clear(outside);
-    Ok(fetched?.tip)
+    let tip = fetched?.tip;
+    is_fleet(&scratch.path(), &remote, &tip)?;
+    Ok(tip)
+}
+
+/// Whether there is a declaration where it is said to be. Names alone are looked at, no content.
+fn is_fleet(store: &Path, remote: &Remote, tip: &CommitId) -> Result<(), CliError> {
+    const FLEET: &str = "fleet.toml";
+    let store = Store::open(store).map_err(|error| CliError::Unusable(error.into()))?;
+    let tree = |folder| store.tree(tip, folder, &TreeCaps::default()).map_err(CliError::Unusable);
+    if tree(remote.subfolder.as_deref())?.find(FLEET).is_some() {
+        return Ok(());
+    }
+    // In a folder of it, perhaps: then the one nearest to the top is named.
+    let whole = tree(None)?;
+    let folders = whole.entries().iter().filter_map(|entry| match entry.path.strip_suffix(FLEET)? {
+        "" => Some(""),
+        above => above.strip_suffix('/'),
+    });
+    let elsewhere =
+        folders.min_by_key(|folder| (!folder.is_empty(), folder.matches('/').count())).map(str::to_owned);
+    Err(CliError::NoFleet { tip: tip.clone(), folder: remote.subfolder.clone(), elsewhere })
 }
 
 /// Makes the agent read the settings: by asking it, or by starting it.
