@@ -1,11 +1,13 @@
 //! Watches units: systemd tells on the system bus what came of them. Where it cannot be heard (the bus or PID 1 was
 //! restarted) the watcher tries again with growing waits, and looks at all units once it hears again.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 use super::gauge::Gauge;
 use super::inbox::Inbox;
@@ -21,6 +23,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A connection that lived so long was a good one: the waits start anew.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
+/// A unit that ended and is started again by systemd sooner than this is not looked at in between: it is told of when
+/// it has started. One that waits longer is down, and that is to be seen.
+const RESTART_SOON: Duration = Duration::from_secs(1);
 
 /// Watches declared units.
 pub struct UnitWatch {
@@ -103,10 +108,28 @@ impl Shared {
         self.gauge.live(self.clock.now(), units.len());
         // Whatever happened while nobody listened.
         self.inbox.look_at(std::iter::once(&LookAt::Kind(KindName::Service)));
+        let mut restarting: BTreeMap<UnitName, Instant> = BTreeMap::new();
         loop {
-            let look_at = match signals.next().await {
+            let due = restarting.values().min().copied();
+            let told = tokio::select! {
+                told = signals.next() => told,
+                () = wait_until(due) => {
+                    let now = Instant::now();
+                    let down = restarting.extract_if(.., |_, due| *due <= now);
+                    let looks: Vec<LookAt> = down.map(|(unit, _)| look_at(&unit)).collect();
+                    self.inbox.look_at(looks.iter());
+                    continue;
+                }
+            };
+            let look_at = match told {
                 Ok(UnitSignal::Settled(unit)) => {
-                    LookAt::Resource(ResourceId::new(KindName::Service, unit.as_str()))
+                    restarting.remove(&unit);
+                    look_at(&unit)
+                }
+                Ok(UnitSignal::Restarting(unit)) => {
+                    self.gauge.event();
+                    restarting.entry(unit).or_insert_with(|| Instant::now() + RESTART_SOON);
+                    continue;
                 }
                 Ok(UnitSignal::Files) => LookAt::Kind(KindName::Service),
                 Err(error) => return error,
@@ -114,5 +137,16 @@ impl Shared {
             self.gauge.event();
             self.inbox.look_at(std::iter::once(&look_at));
         }
+    }
+}
+
+fn look_at(unit: &UnitName) -> LookAt {
+    LookAt::Resource(ResourceId::new(KindName::Service, unit.as_str()))
+}
+
+async fn wait_until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }

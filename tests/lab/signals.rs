@@ -139,6 +139,54 @@ fn a_unit_that_is_stopped_killed_or_disabled_is_put_right_once() {
     }
 }
 
+/// The status line of a unit, and the health of the host.
+fn told(host: &Host, unit: &str) -> (String, String) {
+    let status = status(host);
+    let id = format!("service:{unit}.service");
+    let lines = status["resources"].as_array().cloned().unwrap_or_default();
+    let line = lines.iter().find(|line| line["resource"] == id.as_str() && line["status"] != "Corrected");
+    let word = |json: &Json| json.as_str().unwrap_or_default().to_owned();
+    (line.map(|line| word(&line["status"])).unwrap_or_default(), word(&status["health"]))
+}
+
+/// Each starts without complaint and ends a moment later: with `Restart=no`, with a restart that is far off, and with
+/// one that comes at once, until systemd gives up.
+#[test]
+fn a_service_that_ends_right_after_its_start_makes_the_host_degraded_at_once() {
+    let failed = ("Failed".to_owned(), "Degraded".to_owned());
+    for (suite, unit, service) in [
+        (Suite::Bookworm, "brief", "Restart=no"),
+        (Suite::Trixie, "patient", "Restart=on-failure\nRestartSec=1h"),
+        (Suite::Bookworm, "patient", "Restart=on-failure\nRestartSec=1h"),
+        (
+            Suite::Trixie,
+            "hasty",
+            "Restart=always\nRestartSec=100ms\nStartLimitIntervalSec=1h\nStartLimitBurst=2",
+        ),
+    ] {
+        let lab = Lab::new();
+        let host = lab.boot(suite, "web-1");
+        let start =
+            "ExecStart=\nExecStart=/bin/sh -c 'test -e /srv/well && exec sleep infinity; sleep 1; exit 3'";
+        ship(&host, unit, &format!("{start}\n{service}"));
+        host.write("/srv/well", "");
+        hold(&lab, &host, &format!("[services]\n{unit} = {{ state = 'running' }}\n"));
+        assert_eq!(told(&host, unit), (String::new(), "Healthy".to_owned()));
+        let passes = || status(&host)["last_pass"]["triggers"].to_string();
+        host.run(&["rm", "/srv/well"]).ok();
+        host.run(&["systemctl", "kill", "--signal=KILL", unit]).ok();
+        host.wait_until("the host is degraded", LIMIT, || told(&host, unit) == failed);
+        assert!(!passes().contains("request"), "nobody asked for a look: {}", passes());
+        // Whoever mends it sees that, too, without asking for a look.
+        host.write("/srv/well", "");
+        host.run(&["systemctl", "reset-failed", unit]).success();
+        host.run(&["systemctl", "restart", unit]).ok();
+        host.wait_until("the host is well again", LIMIT, || {
+            told(&host, unit) == (String::new(), "Healthy".to_owned())
+        });
+    }
+}
+
 #[test]
 fn units_are_watched_again_after_the_bus_or_systemd_was_restarted() {
     for suite in Suite::ALL {

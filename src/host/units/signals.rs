@@ -2,7 +2,8 @@
 //!
 //! A reload of all unit files is told with two signals a unit, of every unit of the host: only what concerns the units
 //! asked for is let through by the bus, so that nothing else wakes us. What is about to change once more (a stop that
-//! is under way, a restart between its halves) is passed over: its end is told as well.
+//! is under way, a restart between its halves) is passed over: its end is told as well. Only a unit that ended and waits
+//! for its own restart is told of at once: that wait may be long.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -21,6 +22,8 @@ use super::types::UnitError;
 pub enum UnitSignal {
     /// A unit came to rest: it started, stopped, crashed, or a job on it ended.
     Settled(UnitName),
+    /// A unit ended by itself, and systemd will start it again after the unit's `RestartSec=`.
+    Restarting(UnitName),
     /// Unit files were read again, or turned on or off.
     Files,
 }
@@ -74,7 +77,11 @@ impl UnitSignals {
             (_, "JobRemoved") => Ok(self.job_ended(message)?.map(UnitSignal::Settled)),
             (_, "PropertiesChanged") => {
                 let unit = header.path().and_then(|path| self.units.get(path.as_str()));
-                Ok(unit.filter(|_| is_at_rest(message)).cloned().map(UnitSignal::Settled))
+                Ok(unit.cloned().and_then(|unit| match phase(message) {
+                    Phase::Rest => Some(UnitSignal::Settled(unit)),
+                    Phase::Restart => Some(UnitSignal::Restarting(unit)),
+                    Phase::Passing => None,
+                }))
             }
             _ => Ok(None),
         }
@@ -124,15 +131,30 @@ fn rules(units: &[UnitName]) -> Vec<String> {
     rules
 }
 
-/// Whether a unit stays as it is now, as far as systemd knows. What is not understood is worth a look.
-fn is_at_rest(message: &Message) -> bool {
+/// What a unit is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It stays as it is now, as far as systemd knows.
+    Rest,
+    /// It waits for its own restart.
+    Restart,
+    /// It is about to change once more.
+    Passing,
+}
+
+/// What is not understood is worth a look.
+fn phase(message: &Message) -> Phase {
     let changed = answer::<(String, HashMap<String, OwnedVariant>, Vec<String>)>(message);
-    let Ok((_, changed, _)) = changed else { return true };
+    let Ok((_, changed, _)) = changed else { return Phase::Rest };
     let text = |name: &str| changed.get(name).and_then(|value| <&str>::try_from(value).ok());
     let passing = matches!(text("ActiveState"), Some("activating" | "deactivating" | "reloading"));
     let job = changed.get("Job").and_then(|value| <&Structure<'_>>::try_from(value).ok());
     let job = job.and_then(|job| job.fields().first()).and_then(|id| u32::try_from(id).ok());
-    !passing && job.unwrap_or(0) == 0
+    match (passing, text("SubState"), job.unwrap_or(0)) {
+        (true, Some("auto-restart"), 0) => Phase::Restart,
+        (false, _, 0) => Phase::Rest,
+        (true | false, _, _) => Phase::Passing,
+    }
 }
 
 #[cfg(test)]
@@ -143,11 +165,12 @@ mod tests {
         (0..count).map(|number| format!("unit-{number}.service").parse().unwrap()).collect()
     }
 
-    fn changed(active: &str, job: u32) -> Message {
+    fn changed(active: &str, sub: &str, job: u32) -> Message {
         let body = (
             UNIT,
             HashMap::from([
                 ("ActiveState", zbus::Variant::from(active)),
+                ("SubState", zbus::Variant::from(sub)),
                 ("Job", zbus::Variant::from((job, zbus::ObjectPath::try_from("/").unwrap()))),
             ]),
             Vec::<String>::new(),
@@ -167,11 +190,21 @@ mod tests {
 
     #[test]
     fn only_what_came_to_rest_is_told() {
-        let told = |active, job| is_at_rest(&changed(active, job));
-        assert!(told("active", 0) && told("inactive", 0) && told("failed", 0));
-        // A stop under way; a restart between its halves; a start under way.
-        assert!(!told("deactivating", 0) && !told("inactive", 7) && !told("activating", 7));
-        assert!(!told("reloading", 0));
+        let told = |active, sub, job| phase(&changed(active, sub, job));
+        for (active, sub) in [("active", "running"), ("inactive", "dead"), ("failed", "failed")] {
+            assert_eq!(told(active, sub, 0), Phase::Rest, "{active}");
+        }
+        for (active, sub, job) in [
+            ("deactivating", "stop-sigterm", 0),
+            // A restart between its halves; a start under way; the end of a wait for the unit's own restart.
+            ("inactive", "dead", 7),
+            ("activating", "start", 7),
+            ("activating", "auto-restart", 7),
+            ("reloading", "reload", 0),
+        ] {
+            assert_eq!(told(active, sub, job), Phase::Passing, "{active} {sub} {job}");
+        }
+        assert_eq!(told("activating", "auto-restart", 0), Phase::Restart);
     }
 
     #[tokio::test]
