@@ -85,6 +85,44 @@ impl Keep {
         self.prepare(occasion, path, folder, name.to_owned(), None, known, Purpose::Stay, durable)
     }
 
+    /// Keeps a copy of what lies under `name` and leaves it: for what somebody else is about to take away. None if
+    /// nothing is there.
+    pub fn copying(
+        &self,
+        occasion: Occasion<'_>,
+        path: &str,
+        folder: &Folder,
+        name: &OsStr,
+    ) -> Result<Option<ItemId>, KeepError> {
+        let keep = |source| KeepError::Keep { path: path.to_owned(), source };
+        let Some(stat) = folder.stat(name).map_err(keep)? else { return Ok(None) };
+        let (what, bytes) = describe(folder, name, path, &stat, None)?;
+        self.allow(path, bytes)?;
+        let item = Item {
+            id: ItemId::new(occasion.now),
+            kept_at: occasion.now,
+            resource: occasion.resource.clone(),
+            why: occasion.why.to_owned(),
+            path: Some(path.to_owned()),
+            what,
+            bytes,
+            stage: Stage::Copied { trial: false },
+        };
+        let (name, before, durable) = (name.to_owned(), Some(stat), Durable::Each);
+        let mut copy = Pending { keep: self, folder, name, staged: None, before, item, durable, armed: true };
+        copy.write_down()?;
+        copy.armed = false;
+        Ok(Some(copy.item.id.clone()))
+    }
+
+    fn allow(&self, path: &str, bytes: u64) -> Result<(), KeepError> {
+        let limit = self.limits.max_bytes;
+        match bytes > limit {
+            true => Err(KeepError::TooMuch { path: path.to_owned(), bytes, limit }),
+            false => Ok(()),
+        }
+    }
+
     /// Makes everything prepared with [`Durable::Batch`] durable.
     pub fn sync_all(&self) -> Result<(), KeepError> {
         self.folder.sync_filesystem().map_err(store("sync"))
@@ -110,10 +148,7 @@ impl Keep {
             Some(stat) => describe(folder, &name, path, stat, known)?,
             None => (What::Nothing, 0),
         };
-        if bytes > self.limits.max_bytes {
-            let limit = self.limits.max_bytes;
-            return Err(KeepError::TooMuch { path: path.to_owned(), bytes, limit });
-        }
+        self.allow(path, bytes)?;
         let trial = purpose == Purpose::Trial;
         let stage = match &before {
             Some(stat) if stat.mounted || (stat.kind == FileType::File && stat.links > 1) => {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::host::Host;
 use crate::host::units::UnitName;
+use crate::keep::Keep;
 use crate::kind::{ApplyCx, Planned};
 use crate::model::OutcomeResult;
 
@@ -49,6 +50,7 @@ impl Default for Settings {
 /// What is known of the changes while they are made.
 pub(super) struct Work<'a> {
     pub host: &'a Host,
+    pub keep: &'a Keep,
     pub hold_units: &'a [UnitName],
     pub goals: Vec<Goal>,
     /// Why a goal is given up, by its place in `goals`.
@@ -88,8 +90,15 @@ impl Packages {
         });
         let goals: Vec<Goal> = goals.iter().cloned().chain(holds).collect();
         let (given_up, output) = (BTreeMap::new(), String::new());
-        let mut work =
-            Work { host: cx.host, hold_units: cx.hold_units, goals, given_up, output, ended: None };
+        let mut work = Work {
+            host: cx.host,
+            keep: cx.keep,
+            hold_units: cx.hold_units,
+            goals,
+            given_up,
+            output,
+            ended: None,
+        };
         let outcome = self.attempt(&mut work);
         let (before, general) = match outcome {
             Ok(before) => (before, None),

@@ -8,6 +8,8 @@ pub const APT_GET: &str = "/usr/bin/apt-get";
 pub const APT_CACHE: &str = "/usr/bin/apt-cache";
 /// dpkg.
 pub const DPKG: &str = "/usr/bin/dpkg";
+/// Where dpkg tells of what it knows.
+pub const DPKG_QUERY: &str = "/usr/bin/dpkg-query";
 
 /// What every run of apt and dpkg sees. `noninteractive` alone answers neither conffile prompts (see
 /// [`CONFFILES`]) nor ucf, needrestart, listchanges, listbugs or a pager.

@@ -1,11 +1,13 @@
 //! One transaction of apt: simulated with all its safeguards open, held against the declaration, and then run with
 //! just those opened that the declaration asks for.
 
+use crate::model::{KindName, ResourceId};
+
 use super::apply::Work;
 use super::apt::{self, Allowed, Permission, Verb};
 use super::goal::{End, Goal};
 use super::reason::{self, Reason};
-use super::{Packages, chain, holdback, native, transaction};
+use super::{Packages, chain, conffiles, holdback, native, transaction};
 
 impl Packages {
     /// Takes away what should not be there.
@@ -23,7 +25,11 @@ impl Packages {
                     wanted.push((at, goal.name.qualified(native)));
                 }
             }
-            let (cleared, allowed) = self.clear(work, verb, &wanted)?;
+            let (mut cleared, allowed) = self.clear(work, verb, &wanted)?;
+            if verb == Verb::Purge {
+                wanted.retain(|(_, word)| cleared.contains(word));
+                cleared = self.keep_first(work, wanted)?;
+            }
             self.transact(work, "removing packages", verb, allowed, &cleared)?;
         }
         Ok(())
@@ -87,6 +93,30 @@ impl Packages {
         let cleared = declaration.clears(&apt::simulated(&text), &goals, table, native(table));
         self.declaration = declaration;
         Ok(cleared)
+    }
+
+    /// Keeps what purging these takes away. What could not be kept is not purged.
+    fn keep_first(
+        &mut self,
+        work: &mut Work<'_>,
+        wanted: Vec<(usize, String)>,
+    ) -> Result<Vec<String>, Reason> {
+        let table = self.fresh(work.host)?;
+        let native = native(table);
+        let mut kept = Vec::new();
+        for (at, word) in wanted {
+            let goal = &work.goals[at];
+            let name = goal.name.to_string();
+            let resource = ResourceId::new(KindName::Package, name.as_str());
+            // apt takes a package for all architectures by the name of the host's own, dpkg does not.
+            let for_all = goal.state(table, native).is_some_and(|state| state.architecture == "all");
+            let known_as = if for_all { goal.name.name() } else { &word };
+            match conffiles::keep(work.host, work.keep, &resource, known_as) {
+                Ok(()) => kept.push(word),
+                Err(complaint) => drop(work.given_up.insert(at, Reason::NotKept { name, complaint })),
+            }
+        }
+        Ok(kept)
     }
 
     /// Runs apt for real, with the declared units held back.

@@ -11,6 +11,9 @@ use super::reason::{self, Reason};
 use super::status::Status;
 use super::{Packages, native, transaction};
 
+/// The architectures that dpkg takes beside its own, and its own; not there before somebody added one.
+const ARCHITECTURES: &str = "/var/lib/dpkg/arch";
+
 /// What apt is told of each goal, by its place: `name:arch=version`.
 type Chosen = BTreeMap<usize, String>;
 
@@ -36,6 +39,7 @@ impl Packages {
 
     fn install_once(&mut self, work: &mut Work<'_>) -> Result<(), Reason> {
         let open = self.open(work, |end| matches!(end, End::Present(_)))?;
+        let open = self.of_this_host(work, open)?;
         if open.is_empty() {
             return Ok(());
         }
@@ -43,6 +47,27 @@ impl Packages {
         let wanted: Vec<(usize, String)> = chosen.into_iter().collect();
         let (cleared, allowed) = self.clear(work, Verb::Install, &wanted)?;
         self.transact(work, "changing packages", Verb::Install, allowed, &cleared)
+    }
+
+    /// Gives up what is of an architecture that nobody told dpkg of: apt may find it all the same, and dpkg refuses it
+    /// in the middle of the transaction.
+    fn of_this_host(&mut self, work: &mut Work<'_>, mut open: Vec<usize>) -> Result<Vec<usize>, Reason> {
+        let native = native(self.fresh(work.host)?).to_owned();
+        let listed = work.host.root.read(ARCHITECTURES, 1 << 16);
+        let listed = listed.map_err(|error| Reason::NotRun { complaint: error.chain() })?.unwrap_or_default();
+        let listed = String::from_utf8_lossy(&listed);
+        open.retain(|at| {
+            let name = &work.goals[*at].name;
+            let Some(architecture) = name.architecture() else { return true };
+            let known = [native.as_str(), "all", "any"].contains(&architecture)
+                || listed.lines().any(|line| line.trim() == architecture);
+            if !known {
+                let (name, architecture) = (name.to_string(), architecture.to_owned());
+                work.given_up.insert(*at, Reason::ForeignArchitecture { name, architecture });
+            }
+            known
+        });
+        Ok(open)
     }
 
     /// Which version of each package, as apt is told: `name:arch=version`. What has none is given up.

@@ -16,6 +16,7 @@
 pub mod apply;
 pub mod apt;
 mod clear;
+mod conffiles;
 pub mod database;
 pub mod diff;
 pub mod goal;

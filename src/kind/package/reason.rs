@@ -181,6 +181,28 @@ pub enum Reason {
         /// The last words.
         complaint: String,
     },
+    /// dpkg refuses packages of its architecture.
+    #[error(
+        "this host takes no packages of {architecture}, so {name} can't be installed: `dpkg --add-architecture \
+         {architecture}` on the host lets it, or leave `:{architecture}` out"
+    )]
+    ForeignArchitecture {
+        /// The package.
+        name: String,
+        /// Its architecture.
+        architecture: String,
+    },
+    /// Its configuration files could not be kept, so they are not taken away.
+    #[error(
+        "{name} is not purged: its configuration files could not be kept ({complaint}). Free space below \
+         /var/lib/agentd, raise max_size of [keep] in the settings, or leave `purge` out"
+    )]
+    NotKept {
+        /// The package.
+        name: String,
+        /// What went wrong.
+        complaint: String,
+    },
     /// apt could not be run.
     #[error("apt could not be run: {complaint}")]
     NotRun {
@@ -222,6 +244,8 @@ impl Reason {
             Reason::Sources { .. } => "sources",
             Reason::NotRepaired { .. } => "not-repaired",
             Reason::TimedOut { .. } => "timed-out",
+            Reason::NotKept { .. } => "not-kept",
+            Reason::ForeignArchitecture { .. } => "foreign-architecture",
             Reason::NotRun { .. } => "not-run",
             Reason::Unexplained { .. } => "unexplained",
         }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
@@ -25,6 +25,7 @@ use super::tree::Suite;
 pub struct Deb {
     name: String,
     version: String,
+    architecture: &'static str,
     fields: Vec<(String, String)>,
     files: Vec<(String, u32, String)>,
     conffiles: Vec<String>,
@@ -36,11 +37,19 @@ impl Deb {
         Deb {
             name: name.to_owned(),
             version: version.to_owned(),
+            architecture: "all",
             fields: Vec::new(),
             files: Vec::new(),
             conffiles: Vec::new(),
             scripts: BTreeMap::new(),
         }
+    }
+
+    /// For one architecture alone; for all unless said.
+    #[must_use]
+    pub fn architecture(mut self, name: &'static str) -> Self {
+        self.architecture = name;
+        self
     }
 
     /// A field of the control file: `Depends`, `Conflicts`, `Essential`...
@@ -121,7 +130,12 @@ impl Deb {
         for (name, body) in &self.scripts {
             put(&tree.join("DEBIAN").join(name), 0o755, body);
         }
-        let deb = folder.join(format!("{}_{}_all.deb", self.name, self.version.replace(':', "%3a")));
+        let deb = folder.join(format!(
+            "{}_{}_{}.deb",
+            self.name,
+            self.version.replace(':', "%3a"),
+            self.architecture
+        ));
         let (from, to) = (tree.to_str().expect("a path in UTF-8"), deb.to_str().expect("a path in UTF-8"));
         run(&["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", from, to]).ok();
         fs::remove_dir_all(&tree).expect("remove the tree of a package");
@@ -130,8 +144,8 @@ impl Deb {
 
     fn control(&self) -> String {
         let mut text = format!(
-            "Package: {}\nVersion: {}\nArchitecture: all\nMaintainer: Lab <lab@example.org>\n",
-            self.name, self.version
+            "Package: {}\nVersion: {}\nArchitecture: {}\nMaintainer: Lab <lab@example.org>\n",
+            self.name, self.version, self.architecture
         );
         for (name, value) in &self.fields {
             writeln!(text, "{name}: {value}").expect("a string takes what is written");
@@ -148,6 +162,8 @@ pub struct Archive {
     home: PathBuf,
     /// The stanza of each offered package in the index, by name and version.
     stanzas: BTreeMap<(String, String), String>,
+    /// How long ago it was signed; it holds for a day.
+    age: Duration,
 }
 
 impl Archive {
@@ -158,7 +174,8 @@ impl Archive {
         lab.ledger().write(&Entry::Folder(&home));
         fs::create_dir(&home).expect("make a home for gpg");
         fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).expect("close the home of gpg");
-        let archive = Archive { name: name.to_owned(), folder, home, stanzas: BTreeMap::new() };
+        let archive =
+            Archive { name: name.to_owned(), folder, home, stanzas: BTreeMap::new(), age: Duration::ZERO };
         archive.gpg("--quick-generate-key --passphrase '' 'Lab archive <lab@example.org>' ed25519 sign 7d");
         archive.gpg(&format!("--armor --output {} --export", quoted(&archive.path("key.asc"))));
         archive
@@ -185,7 +202,11 @@ impl Archive {
     /// Offers a package.
     pub fn add(&mut self, package: &Deb) -> &mut Self {
         let deb = package.build(&self.folder);
-        let key = (package.name.clone(), package.version.clone());
+        let name = match package.architecture {
+            "all" => package.name.clone(),
+            architecture => format!("{}:{architecture}", package.name),
+        };
+        let key = (name, package.version.clone());
         self.stanzas.insert(key, stanza(&package.control(), &deb));
         self
     }
@@ -193,6 +214,13 @@ impl Archive {
     /// Offers a package with nothing in it.
     pub fn package(&mut self, name: &str, version: &str) -> &mut Self {
         self.add(&Deb::new(name, version))
+    }
+
+    /// Signed so long ago from now on. What it says holds for a day, as with archives that guard against being served
+    /// old ones.
+    pub fn signed_ago(&mut self, age: Duration) -> &mut Self {
+        self.age = age;
+        self
     }
 
     /// No longer offers a version, as archives do when a newer one comes.
@@ -243,10 +271,11 @@ impl Archive {
     fn sign(&self) {
         let index = self.stanzas.values().map(|stanza| format!("{stanza}\n")).collect::<String>();
         fs::write(self.folder.join("Packages"), &index).expect("write the index");
-        let now = UNIX_EPOCH.elapsed().expect("the clock is past 1970").as_secs();
-        let date = run(&["date", "--utc", "-R", "-d", &format!("@{now}")]).ok();
+        let signed = (UNIX_EPOCH.elapsed().expect("the clock is past 1970") - self.age).as_secs();
+        let at = |seconds: u64| run(&["date", "--utc", "-R", "-d", &format!("@{seconds}")]).ok();
+        let (date, end) = (at(signed), at(signed + 24 * 3600));
         let release = format!(
-            "Origin: Lab\nLabel: Lab\nSuite: lab\nCodename: lab\nDate: {date}SHA256:\n {} {} Packages\n",
+            "Origin: Lab\nLabel: Lab\nSuite: lab\nCodename: lab\nDate: {date}Valid-Until: {end}SHA256:\n {} {} Packages\n",
             hex(index.as_bytes()),
             index.len()
         );

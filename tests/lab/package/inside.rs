@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agentd::host::counters::{COUNTERS, Counts};
 use agentd::host::units::UnitName;
-use agentd::keep::Contents;
+use agentd::keep::{Contents, Keep, Limits, What};
 use agentd::kind::package::{Packages, Settings};
 use agentd::kind::{ApplyCx, DiffCx, Kind, Planned, Want};
 use agentd::model::Step;
@@ -48,7 +48,10 @@ fn in_the_host() {
         lines.collect()
     };
     let plan = shown(&differences);
-    let (keep, _folder) = keep();
+    let (mut keep, _folder) = keep();
+    if let Some(most) = std::env::var("KEEP_BYTES").ok().and_then(|text| text.parse().ok()) {
+        keep.limit(Limits { max_bytes: most, ..Limits::default() });
+    }
     let contents = Contents::in_memory();
     let mut outcomes = Vec::new();
     for step in [Step::Packages, Step::RemovePackages] {
@@ -79,7 +82,25 @@ fn in_the_host() {
     kind.observe(&host, &want).unwrap();
     let quiet = COUNTERS.read().since(before) == Counts::default();
     let report = json!({
-        "plan": plan, "outcomes": outcomes, "residual": residual, "notes": notes, "quiet": quiet
+        "plan": plan, "outcomes": outcomes, "residual": residual, "notes": notes, "quiet": quiet,
+        "kept": kept(&keep)
     });
     println!("\nreport: {report}");
+}
+
+/// What was kept, as `path mode first line`, in the order of the paths.
+fn kept(keep: &Keep) -> Vec<String> {
+    let mut kept: Vec<String> = keep
+        .list()
+        .unwrap()
+        .iter()
+        .map(|item| {
+            let What::File { attributes, .. } = &item.what else { panic!("{item:?}") };
+            let text = String::from_utf8(keep.bytes(&item.id).unwrap()).unwrap();
+            let path = item.path.as_deref().unwrap();
+            format!("{path} {:04o} {}", attributes.mode, text.lines().next().unwrap_or_default())
+        })
+        .collect();
+    kept.sort();
+    kept
 }
