@@ -178,6 +178,39 @@ pub(crate) fn remove_files(files: &[PathBuf]) {
     }
 }
 
+/// A pack and its index under way, under names that a sweep takes.
+pub(crate) struct Staged {
+    folder: PathBuf,
+    pub pack: PathBuf,
+    pub index: PathBuf,
+}
+
+impl Staged {
+    /// Makes both, empty.
+    pub fn make(folder: &Path) -> io::Result<Staged> {
+        let (pack, index) = (folder.join(".tmp-pack"), folder.join(".tmp-index"));
+        File::create(&pack)?;
+        File::create(&index)?;
+        Ok(Staged { folder: folder.to_owned(), pack, index })
+    }
+
+    /// Gives both their name. The pack first: an index without its pack would be damage to a reader.
+    pub fn name(self, name: &str) -> io::Result<Vec<PathBuf>> {
+        let named = |ending: &str| self.folder.join(format!("pack-{name}.{ending}"));
+        let files = vec![named("pack"), named("idx")];
+        fs::rename(&self.pack, &files[0])?;
+        fs::rename(&self.index, &files[1])?;
+        Ok(files)
+    }
+}
+
+impl Drop for Staged {
+    /// What has its name is no longer here; the rest is no use to anybody.
+    fn drop(&mut self) {
+        remove_files(&[std::mem::take(&mut self.pack), std::mem::take(&mut self.index)]);
+    }
+}
+
 /// Makes one fetch durable: its pack and index, the references, the shallow list, and the folders that name them.
 pub(crate) fn sync_fetch(git_dir: &Path, files: &[PathBuf]) -> io::Result<()> {
     for file in files {

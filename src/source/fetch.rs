@@ -1,13 +1,16 @@
 //! The flow of one fetch: lock, sweep, ask, receive, check, sync; clone anew whenever the store is not worth keeping.
 
 use std::collections::HashSet;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use gix::ObjectId;
 use gix::objs::{Kind, TreeRefIter};
 use gix::odb::pack;
+use gix::remote::fetch::Shallow;
 use serde::{Deserialize, Serialize};
 
+use crate::host::memory;
 use crate::model::CommitId;
 
 use super::commit::Node;
@@ -18,6 +21,10 @@ use super::network::Delivery;
 use super::objects::{Objects, commit_id, damaged, object_id};
 use super::url::Place;
 use super::{Remote, disk, local, network};
+
+/// So many commits of a first clone come in one pack. To index a pack takes some 130 bytes for each of its objects, and
+/// the pack itself: a long history in one piece is what would make the process large.
+const STRETCH: NonZeroU32 = NonZeroU32::new(4_000).unwrap();
 
 /// How closely the store is looked at before it is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,11 +214,43 @@ impl Flow<'_> {
         Err(too_large.unwrap_or_else(|| Trouble::bare(Fault::Protocol)))
     }
 
+    /// Brings what is new; with a depth, a first clone of so many commits from the tip back.
     fn receive(&self, git_dir: &Path, depth: Option<u32>) -> Result<Delivery, Trouble> {
+        if let Place::Local(path) = self.remote.url.place() {
+            return local::receive(git_dir, path, self.remote, depth, &self.meter);
+        }
+        let Some(depth) = depth.and_then(NonZeroU32::new) else {
+            return self.ask(git_dir, Shallow::NoChange);
+        };
+        let mut reached = depth.min(STRETCH);
+        let mut delivery = self.ask(git_dir, Shallow::DepthAtRemote(reached))?;
+        while let Some(rest) = NonZeroU32::new(depth.get() - reached.get()) {
+            let stretch = rest.min(STRETCH);
+            memory::give_back();
+            if boundary(&self.objects(git_dir)?, git_dir)?.is_empty() {
+                break;
+            }
+            let more = match self.ask(git_dir, Shallow::Deepen(stretch.get())) {
+                // As much history as the caps allow: what we have is whole as it is.
+                Err(trouble) if matches!(trouble.fault, Fault::TooLarge { .. }) => break,
+                more => more?,
+            };
+            if more.files.is_empty() {
+                break;
+            }
+            delivery.tip = more.tip;
+            delivery.objects += more.objects;
+            delivery.files.extend(more.files);
+            reached = reached.saturating_add(stretch.get());
+        }
+        Ok(delivery)
+    }
+
+    fn ask(&self, git_dir: &Path, shallow: Shallow) -> Result<Delivery, Trouble> {
         match self.remote.url.place() {
-            Place::Https => network::https(git_dir, self.remote, depth, &self.meter),
-            Place::Ssh(place) => network::ssh(git_dir, self.remote, place, depth, &self.meter),
-            Place::Local(path) => local::receive(git_dir, path, self.remote, depth, &self.meter),
+            Place::Https => network::https(git_dir, self.remote, shallow, &self.meter),
+            Place::Ssh(place) => network::ssh(git_dir, self.remote, place, shallow, &self.meter),
+            Place::Local(path) => local::receive(git_dir, path, self.remote, None, &self.meter),
         }
     }
 

@@ -32,6 +32,7 @@ mod fetch;
 mod history;
 mod http;
 mod id;
+mod index;
 mod local;
 mod meter;
 mod network;

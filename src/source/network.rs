@@ -1,7 +1,6 @@
 //! One fetch over https or ssh through gix: references first, and a pack only if the branch moved.
 
 use std::io::ErrorKind;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -29,19 +28,19 @@ pub(crate) struct Delivery {
     pub objects: usize,
 }
 
-/// Fetches over https. With a depth it asks for that many commits from the tip back: on a first clone alone, because on a
-/// later one it would move the boundary, and a genuine fast-forward would look like a rewrite.
+/// Fetches over https. A depth from the tip back is for a first clone alone: on a later fetch it would move the boundary,
+/// and a genuine fast-forward would look like a rewrite.
 pub(crate) fn https(
     git_dir: &Path,
     remote: &Remote,
-    depth: Option<u32>,
+    shallow: Shallow,
     meter: &Meter,
 ) -> Result<Delivery, Trouble> {
     let client = HttpClient::new(remote, meter.clone())?;
     let url =
         gix::Url::try_from(remote.url.as_str()).map_err(|error| Trouble::new(Fault::Settings, error))?;
     let transport = connect_http(client, url, Protocol::V2, false);
-    receive(git_dir, remote, depth, transport, meter).map_err(|error| match meter.take_trouble() {
+    receive(git_dir, remote, shallow, transport, meter).map_err(|error| match meter.take_trouble() {
         Some(trouble) => trouble,
         None => error.into_trouble(git_dir, meter),
     })
@@ -52,7 +51,7 @@ pub(crate) fn ssh(
     git_dir: &Path,
     remote: &Remote,
     place: &SshPlace,
-    depth: Option<u32>,
+    shallow: Shallow,
     meter: &Meter,
 ) -> Result<Delivery, Trouble> {
     let (session, incoming, outgoing) = Session::start(remote, place, meter)?;
@@ -67,7 +66,7 @@ pub(crate) fn ssh(
         false,
     )
     .custom_url(Some(remote.url.as_str().into()));
-    let received = receive(git_dir, remote, depth, transport, meter);
+    let received = receive(git_dir, remote, shallow, transport, meter);
     let words = session.end();
     received.map_err(|error| match (meter.take_trouble(), error) {
         // What we did ourselves (too slow, too much) explains ssh's complaints, not the other way round.
@@ -132,7 +131,7 @@ impl Failure {
 fn receive<T: Transport>(
     git_dir: &Path,
     remote: &Remote,
-    depth: Option<u32>,
+    shallow: Shallow,
     transport: T,
     meter: &Meter,
 ) -> Result<Delivery, Failure> {
@@ -152,10 +151,6 @@ fn receive<T: Transport>(
         prepared.ref_map().mappings.first().and_then(|mapping| mapping.remote.as_id()).map(ToOwned::to_owned)
     else {
         return Err(Trouble::bare(Fault::BranchMissing).into());
-    };
-    let shallow = match depth.and_then(NonZeroU32::new) {
-        Some(depth) => Shallow::DepthAtRemote(depth),
-        None => Shallow::NoChange,
     };
     meter.expect_pack();
     let outcome = prepared.with_shallow(shallow).receive(Discard, &AtomicBool::new(false))?;

@@ -1,129 +1,112 @@
-//! A pack as a stream: objects of another repository, unchanged, each compressed by itself. It feeds the same indexer that
-//! a pack from the network goes through, so ids are computed anew from the content on our side.
+//! A pack made here: objects of another repository, unchanged, each compressed by itself, and the index to them. Each
+//! object is checked against its id when it is read, so the index needs no second look at the pack: nothing is held in
+//! memory but the list of what was written, 16 bytes an object.
 
-use std::io::{self, BufReader, Read};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use gix::ObjectId;
-use gix::objs::{Find, Kind};
+use gix::objs::Kind;
 use gix::odb::pack;
 use gix::zlib::stream::deflate::{Compress, FlushCompress};
 use gix::zlib::{Compression, Status};
 
 use super::disk;
-use super::error::{Fault, StoreError, Trouble};
+use super::error::{Fault, Trouble};
+use super::index;
+use super::local::STRETCH;
 use super::meter::Meter;
 use super::objects::Objects;
 
 /// Stores these objects of `from` as one pack under `git_dir`. Gives the files that were made.
 pub(crate) fn copy(
-    from: &Objects,
+    from: &mut Objects,
     wanted: &[(ObjectId, Kind)],
     git_dir: &Path,
-    object_bytes: usize,
     meter: &Meter,
 ) -> Result<Vec<PathBuf>, Trouble> {
     let folder = git_dir.join("objects/pack");
-    let mut stream = BufReader::new(Stream::new(from, wanted, meter.clone())?);
-    let options = pack::bundle::write::Options {
-        thread_limit: Some(1),
-        iteration_mode: pack::data::input::Mode::Verify,
-        alloc_limit_bytes: Some(object_bytes),
-        ..Default::default()
-    };
-    let written = pack::Bundle::write_to_directory(
-        &mut stream,
-        Some(&folder),
-        &mut gix::progress::Discard,
-        &AtomicBool::new(false),
-        None::<NoBases>,
-        gix::hash::Kind::Sha1,
-        options,
-    );
-    match written {
-        Ok(done) => {
-            // It guards a pack from a garbage collection that never runs here.
-            disk::remove_files(done.keep_path.as_slice());
-            Ok([done.data_path, done.index_path].into_iter().flatten().collect())
+    let disk = |error: io::Error| Trouble::disk(&folder, error);
+    let staged = disk::Staged::make(&folder).map_err(disk)?;
+    let mut pack = Pack::begin(&staged.pack, wanted.len())?.map_err(disk)?;
+    for (number, (id, kind)) in wanted.iter().enumerate() {
+        meter.remaining()?;
+        if number % STRETCH == 0 {
+            from.renew()?;
         }
-        Err(error) => Err(meter.take_trouble().unwrap_or_else(|| Trouble::disk(&folder, error))),
+        let content = from.read(*id, *kind)?;
+        let bytes = pack.put(*kind, &content).map_err(disk)?;
+        meter.received(bytes)?;
     }
+    let (entries, digest) = pack.end().map_err(disk)?;
+    let index = File::options().write(true).open(&staged.index).map_err(disk)?;
+    let id = |at: u32| &wanted[at as usize].0;
+    index::write(BufWriter::new(index), id, &entries, digest).map_err(disk)?;
+    staged.name(&digest.to_string()).map_err(disk)
 }
 
-/// Our packs are whole: no entry needs a base from elsewhere.
-struct NoBases;
-
-impl Find for NoBases {
-    fn try_find<'a>(
-        &self,
-        _id: &gix::hash::oid,
-        _buffer: &'a mut Vec<u8>,
-    ) -> gix::Result<Option<gix::objs::Data<'a>>> {
-        Ok(None)
-    }
-}
-
-struct Stream<'a> {
-    from: &'a Objects,
-    rest: std::slice::Iter<'a, (ObjectId, Kind)>,
+/// A pack under way.
+struct Pack {
+    file: BufWriter<File>,
     hasher: gix::hash::Hasher,
     zlib: Compress,
-    ready: io::Cursor<Vec<u8>>,
-    ended: bool,
-    meter: Meter,
+    entries: Vec<index::Entry>,
+    at: u64,
+    buffer: Vec<u8>,
 }
 
-impl<'a> Stream<'a> {
-    fn new(from: &'a Objects, wanted: &'a [(ObjectId, Kind)], meter: Meter) -> Result<Stream<'a>, Trouble> {
+impl Pack {
+    fn begin(path: &Path, count: usize) -> Result<io::Result<Pack>, Trouble> {
         let too_many = |_| Trouble::bare(Fault::TooLarge { what: "objects in one pack".to_owned() });
-        let count = u32::try_from(wanted.len()).map_err(too_many)?;
-        let head = pack::data::header::encode(pack::data::Version::V2, count);
-        let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
-        hasher.update(&head);
-        let ready = io::Cursor::new(head.to_vec());
-        let zlib = Compress::new(Compression::BEST_SPEED);
-        Ok(Stream { from, rest: wanted.iter(), hasher, zlib, ready, ended: false, meter })
+        let head =
+            pack::data::header::encode(pack::data::Version::V2, u32::try_from(count).map_err(too_many)?);
+        let begin = || {
+            let mut pack = Pack {
+                file: BufWriter::new(File::options().write(true).open(path)?),
+                hasher: gix::hash::hasher(gix::hash::Kind::Sha1),
+                zlib: Compress::new(Compression::BEST_SPEED),
+                entries: Vec::with_capacity(count),
+                at: 0,
+                buffer: Vec::new(),
+            };
+            pack.append(&head)?;
+            Ok(pack)
+        };
+        Ok(begin())
     }
 
-    fn next(&mut self) -> io::Result<Vec<u8>> {
-        let Some((id, kind)) = self.rest.next() else { return self.trailer() };
-        self.meter.remaining().map_err(|over| self.meter.stop(over))?;
-        let content = self.from.read(*id, *kind).map_err(|error| self.meter.stop(source_trouble(error)))?;
-        let mut entry = Vec::with_capacity(content.len() / 2 + 32);
-        header(*kind).write_to(content.len() as u64, &mut entry)?;
+    /// Appends an object; gives how many bytes it takes.
+    fn put(&mut self, kind: Kind, content: &[u8]) -> io::Result<usize> {
+        let mut entry = std::mem::take(&mut self.buffer);
+        entry.clear();
+        header(kind).write_to(content.len() as u64, &mut entry)?;
         if content.len() < SMALL {
-            store(&content, &mut entry);
+            store(content, &mut entry);
         } else {
-            compress(&mut self.zlib, &content, &mut entry)?;
+            compress(&mut self.zlib, content, &mut entry)?;
         }
-        self.meter.received(entry.len()).map_err(|over| self.meter.stop(over))?;
-        self.hasher.update(&entry);
-        Ok(entry)
+        self.entries.push(index::Entry { crc32: crc32fast::hash(&entry), offset: self.at });
+        self.append(&entry)?;
+        let bytes = entry.len();
+        // A large object's room is not held on to.
+        self.buffer = if entry.capacity() > 1 << 20 { Vec::new() } else { entry };
+        Ok(bytes)
     }
 
-    fn trailer(&mut self) -> io::Result<Vec<u8>> {
-        if std::mem::replace(&mut self.ended, true) {
-            return Ok(Vec::new());
-        }
-        let whole = std::mem::replace(&mut self.hasher, gix::hash::hasher(gix::hash::Kind::Sha1));
-        let digest = whole.try_finalize().map_err(io::Error::other)?;
-        Ok(digest.as_slice().to_vec())
+    /// The pack's own digest ends it.
+    fn end(mut self) -> io::Result<(Vec<index::Entry>, ObjectId)> {
+        let digest = self.hasher.try_finalize().map_err(io::Error::other)?;
+        self.file.write_all(digest.as_slice())?;
+        self.file.flush()?;
+        Ok((self.entries, digest))
     }
-}
 
-impl Read for Stream<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.ready.position() == self.ready.get_ref().len() as u64 {
-            self.ready = io::Cursor::new(self.next()?);
-        }
-        self.ready.read(buffer)
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        self.at += bytes.len() as u64;
+        self.file.write_all(bytes)
     }
-}
-
-/// Damage in the other repository is its own fault, not our store's.
-fn source_trouble(error: StoreError) -> Trouble {
-    Trouble::from(error)
 }
 
 fn header(kind: Kind) -> pack::data::entry::Header {

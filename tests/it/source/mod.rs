@@ -6,6 +6,7 @@ mod forge;
 mod hostile;
 mod https;
 mod local;
+mod memory;
 mod reading;
 mod server;
 mod ssh;
