@@ -39,6 +39,8 @@ mod harness;
 mod inside;
 mod lifecycle;
 mod main_path;
+mod memory;
+mod operator;
 mod package;
 mod package_of_agent;
 mod service;

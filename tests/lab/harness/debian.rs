@@ -21,6 +21,11 @@ mount -t proc proc /mnt/root/proc
 mount --bind \"$debs\" /mnt/root/var/cache/apt/archives
 chroot /mnt/root apt-get update --quiet
 chroot /mnt/root apt-get install --quiet --yes --no-install-recommends --download-only \"$@\"
+# What the tree has already is taken as well: a test may purge it first.
+for package in \"$@\"; do
+    ls \"$debs/${package}\"_* >/dev/null 2>&1 ||
+        chroot /mnt/root sh -c 'cd /var/cache/apt/archives && apt-get download --quiet \"$1\"' sh \"$package\"
+done
 rm -rf \"$debs/partial\" \"$debs/lock\"
 ";
 

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How long a program may run unless its caller knows better.
 pub const LIMIT: Duration = Duration::from_secs(120);
 
+/// How long the end of a program's output is waited for once it has ended: its reader may be short of a processor.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// How often a condition is looked at again.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -156,7 +159,7 @@ fn collect(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
 /// stream is waited for only briefly.
 fn text(pieces: &mpsc::Receiver<Vec<u8>>) -> String {
     let mut bytes = Vec::new();
-    while let Ok(piece) = pieces.recv_timeout(Duration::from_millis(500)) {
+    while let Ok(piece) = pieces.recv_timeout(LAST_WORDS) {
         bytes.extend(piece);
     }
     String::from_utf8_lossy(&bytes).into_owned()

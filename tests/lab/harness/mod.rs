@@ -24,7 +24,7 @@ mod vm;
 pub use agent::{deb, install as install_agent};
 pub use archive::{Archive, Deb};
 pub use exec::{Output, run, wait_until};
-pub use forge::Forge;
+pub use forge::{Forge, PASSWORD, TOKEN, USER};
 pub use host::Host;
 pub use inside::Inside;
 pub use lab::{Lab, checkout, target};
