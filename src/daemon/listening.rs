@@ -206,7 +206,8 @@ impl Daemon {
     /// When the first of the suspensions ends by itself; none that did already, which is the next pass's business.
     pub(super) fn end_of_suspension(&self) -> Option<Instant> {
         let ends = self.view.suspensions.iter().filter_map(|suspension| suspension.until);
-        let left = ends.map(|end| end.duration_since(self.clock.now())).filter(jiff::SignedDuration::is_positive);
+        let left =
+            ends.map(|end| end.duration_since(self.clock.now())).filter(jiff::SignedDuration::is_positive);
         let wait = left.min()?.unsigned_abs() + Duration::from_millis(50);
         Some(now_plus(wait))
     }

@@ -271,7 +271,8 @@ fn a_bomb_in_a_pack_fails_in_little_memory() {
     let server = Server::git(forge.root(), None);
     for mut remote in [trusted(&server), remote(forge.bare().to_str().unwrap())] {
         // git itself takes seconds to pack it, and many where the machine is busy.
-        (remote.deadlines.stall, remote.deadlines.total) = (Duration::from_secs(90), Duration::from_secs(120));
+        (remote.deadlines.stall, remote.deadlines.total) =
+            (Duration::from_secs(90), Duration::from_secs(120));
         let report = child::run(&forge.store(), &remote, None);
         let error = report.result.unwrap_err();
         assert!(matches!(error.fault, Fault::TooLarge { .. }), "{error}");
