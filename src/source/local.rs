@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use gix::ObjectId;
 use gix::objs::{Kind, TreeRefIter};
 
-use crate::host::memory;
-
 use super::commit::Node;
 use super::error::{Fault, Trouble};
 use super::meter::Meter;
@@ -26,19 +24,18 @@ pub(crate) fn receive(
 ) -> Result<Delivery, Trouble> {
     meter.request()?;
     meter.expect_pack();
-    let mut other = Other::open(path, remote)?;
+    let other = Other::open(path, remote)?;
     let tip = other.tip(&remote.branch)?;
     if disk::read_tip(git_dir).ok().flatten() == Some(tip) {
         return Ok(Delivery { tip, files: Vec::new(), objects: 0 });
     }
     let ours = Ours::open(git_dir, remote)?;
-    let (commits, boundary) = commits(&mut other, &ours, tip, depth, meter)?;
-    let wanted = closure(&mut other, &ours, commits, remote, meter)?;
-    memory::give_back();
+    let (commits, boundary) = commits(&other, &ours, tip, depth, meter)?;
+    let wanted = closure(&other, &ours, commits, remote, meter)?;
     let files = if wanted.is_empty() {
         Vec::new()
     } else {
-        super::pack::copy(&mut other.objects, &wanted, git_dir, meter)?
+        super::pack::copy(&other.objects, &wanted, git_dir, meter)?
     };
     let write = || {
         if !boundary.is_empty() {
@@ -140,14 +137,11 @@ fn common_dir(git_dir: &Path) -> Result<PathBuf, String> {
     }
 }
 
-/// So many objects are read before the other repository is opened anew, and what was mapped of it is let go.
-pub(crate) const STRETCH: usize = 5_000;
-
 type Commits = (Vec<(ObjectId, ObjectId)>, Vec<ObjectId>);
 
 /// The commits to copy with their trees, and those of them whose parents stay behind.
 fn commits(
-    other: &mut Other,
+    other: &Other,
     ours: &Ours,
     tip: ObjectId,
     depth: Option<u32>,
@@ -163,9 +157,6 @@ fn commits(
         }
         let node = Node::read(&other.objects, id)?;
         found.push((id, node.tree));
-        if found.len().is_multiple_of(STRETCH) {
-            other.objects.renew()?;
-        }
         let here = depths.get(&id).copied().unwrap_or(1);
         let cut = depth.is_some_and(|depth| here >= depth);
         if other.shallow.contains(&id) || (cut && !node.parents.is_empty()) {
@@ -189,7 +180,7 @@ fn commits(
 
 /// Everything those commits need that we don't have. What we have is complete: each earlier fetch saw to that.
 fn closure(
-    other: &mut Other,
+    other: &Other,
     ours: &Ours,
     commits: Vec<(ObjectId, ObjectId)>,
     remote: &Remote,
@@ -200,7 +191,6 @@ fn closure(
     let mut seen = HashSet::new();
     let mut wanted = Vec::new();
     let mut trees = Vec::new();
-    let mut read = 0;
     for (commit, tree) in commits {
         wanted.push((commit, Kind::Commit));
         trees.push(tree);
@@ -215,10 +205,6 @@ fn closure(
         }
         let bytes = other.objects.read(tree, Kind::Tree)?;
         wanted.push((tree, Kind::Tree));
-        read += 1;
-        if read % STRETCH == 0 {
-            other.objects.renew()?;
-        }
         for entry in TreeRefIter::from_bytes(&bytes, gix::hash::Kind::Sha1) {
             let entry = entry.map_err(|error| Trouble::from(damaged(tree, error)))?;
             let id = entry.oid.to_owned();

@@ -1,6 +1,6 @@
 //! Objects by id, each checked against its id when it is read: neither a damaged disk nor a tampered pack gets further.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use gix::ObjectId;
 use gix::objs::{Exists, Find, Kind};
@@ -11,7 +11,6 @@ use super::error::StoreError;
 /// An object database that is only read.
 pub(crate) struct Objects {
     handle: Handle,
-    folder: PathBuf,
     /// Largest object that is unpacked, in bytes.
     cap: usize,
 }
@@ -29,14 +28,7 @@ impl Objects {
         // A miss would list the folder again each time, and misses are how a copy learns what to take.
         handle.refresh_never();
         handle.set_pack_cache(|| Box::new(Bases::new()));
-        Ok(Objects { handle, folder: folder.to_owned(), cap })
-    }
-
-    /// Opens the folder anew and lets go of what was mapped: whoever reads a whole repository would have all of it in
-    /// memory in the end. For a repository that is nobody's snapshot: what it holds may have changed.
-    pub fn renew(&mut self) -> Result<(), StoreError> {
-        *self = Objects::open(&self.folder, self.cap)?;
-        Ok(())
+        Ok(Objects { handle, cap })
     }
 
     /// True if an object with that id is listed. Its content is not looked at.

@@ -15,13 +15,12 @@ use gix::zlib::{Compression, Status};
 use super::disk;
 use super::error::{Fault, Trouble};
 use super::index;
-use super::local::STRETCH;
 use super::meter::Meter;
 use super::objects::Objects;
 
 /// Stores these objects of `from` as one pack under `git_dir`. Gives the files that were made.
 pub(crate) fn copy(
-    from: &mut Objects,
+    from: &Objects,
     wanted: &[(ObjectId, Kind)],
     git_dir: &Path,
     meter: &Meter,
@@ -30,11 +29,8 @@ pub(crate) fn copy(
     let disk = |error: io::Error| Trouble::disk(&folder, error);
     let staged = disk::Staged::make(&folder).map_err(disk)?;
     let mut pack = Pack::begin(&staged.pack, wanted.len())?.map_err(disk)?;
-    for (number, (id, kind)) in wanted.iter().enumerate() {
+    for (id, kind) in wanted {
         meter.remaining()?;
-        if number % STRETCH == 0 {
-            from.renew()?;
-        }
         let content = from.read(*id, *kind)?;
         let bytes = pack.put(*kind, &content).map_err(disk)?;
         meter.received(bytes)?;

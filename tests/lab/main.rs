@@ -39,7 +39,6 @@ mod harness;
 mod inside;
 mod lifecycle;
 mod main_path;
-mod memory;
 mod operator;
 mod package;
 mod package_of_agent;
