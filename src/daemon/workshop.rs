@@ -234,7 +234,9 @@ impl Workshop {
         let scope = if only_noticed { self.news(scope, began)? } else { scope };
         let started = self.host.clock.now();
         let commit = self.engine.desired().revision.as_ref().map(|revision| revision.commit.clone());
+        let author = self.engine.desired().revision.as_ref().map(|revision| revision.author.clone());
         let number = self.record.begin_pass(triggers.clone(), record_scope(&scope), commit);
+        author.iter().for_each(|author| self.record.declared_by(author));
         let patience = match triggers.contains(&Trigger::Request) {
             true => Patience::Impatient,
             false => Patience::Patient,

@@ -42,6 +42,9 @@ pub enum Entry {
         place: Option<Place>,
         /// The revision that demands otherwise.
         commit: Option<CommitId>,
+        /// Who wrote that revision. Untrusted text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        author: Option<String>,
         /// Why nothing is done about it, if nothing is.
         held: Option<Held>,
     },

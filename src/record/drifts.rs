@@ -269,6 +269,7 @@ struct Batch<'a> {
     record: &'a Record,
     pass: PassId,
     commit: Option<CommitId>,
+    author: Option<String>,
     at: Timestamp,
     durability: Durability,
     ledger: Ledger,
@@ -283,6 +284,7 @@ impl<'a> Batch<'a> {
             record,
             pass: record.pass_now(),
             commit: record.current.as_ref().and_then(|pass| pass.commit.clone()),
+            author: record.current.as_ref().and_then(|pass| pass.author.clone()),
             at: record.clock.now(),
             durability: Durability::Written,
             ledger: record.ledger,
@@ -350,7 +352,8 @@ impl<'a> Batch<'a> {
             Next::Change { .. } => None,
         };
         let (pass, commit) = (self.pass, self.commit.clone());
-        Entry::Seen { drift, pass, resource, verdict, fields, place, commit, held }
+        let author = self.author.clone();
+        Entry::Seen { drift, pass, resource, verdict, fields, place, commit, author, held }
     }
 }
 

@@ -39,6 +39,9 @@ pub struct DriftRecord {
     pub place: Option<Place>,
     /// The revision that demanded otherwise.
     pub commit: Option<CommitId>,
+    /// Who wrote that revision. Untrusted text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
     /// Why nothing was done about it, if nothing was.
     pub held: Option<Held>,
     /// The pass that saw it first.
@@ -262,7 +265,7 @@ impl FromStr for DriftId {
 /// Adds one entry to the story of a drift. Entries before the first sighting that is still kept are passed over.
 fn tell(story: &mut Option<DriftRecord>, at: Timestamp, entry: Entry) {
     match (entry, story) {
-        (Entry::Seen { drift, pass, resource, verdict, fields, place, commit, held }, story) => {
+        (Entry::Seen { drift, pass, resource, verdict, fields, place, commit, author, held }, story) => {
             let (first_pass, seen, attempts, attribution) = match story.take() {
                 Some(known) => (known.pass, known.seen, known.attempts, known.attribution),
                 None => (pass, at, Vec::new(), None),
@@ -274,6 +277,7 @@ fn tell(story: &mut Option<DriftRecord>, at: Timestamp, entry: Entry) {
                 fields,
                 place,
                 commit,
+                author,
                 held,
                 pass: first_pass,
                 seen,

@@ -39,6 +39,8 @@ pub(super) struct PassStart {
     pub triggers: BTreeSet<Trigger>,
     pub scope: PassScope,
     pub commit: Option<CommitId>,
+    /// Who wrote the revision, as its commit says.
+    pub author: Option<String>,
 }
 
 /// How many resources were in which state when the pass ended.
@@ -114,6 +116,13 @@ const CHECKPOINT_FRAMES: u32 = 256;
 const SCOPE_LIMIT: usize = 32;
 
 impl Record {
+    /// Says who wrote the revision of the current pass: what differs from it is written down with that name.
+    pub fn declared_by(&mut self, author: &str) {
+        if let Some(pass) = &mut self.current {
+            pass.author = Some(author.to_owned());
+        }
+    }
+
     /// Begins a pass: everything that is written until its end belongs to it. Writes nothing (but once in many
     /// passes). A pass that is under way already is forgotten.
     pub fn begin_pass(
@@ -131,7 +140,7 @@ impl Record {
         self.ledger = ledger;
         let started = self.clock.now();
         let id = PassId(ledger.pass);
-        self.current = Some(PassStart { id, started, triggers, scope, commit });
+        self.current = Some(PassStart { id, started, triggers, scope, commit, author: None });
         Ok(id)
     }
 
@@ -142,7 +151,7 @@ impl Record {
         counts: PassCounts,
         result: PassResult,
     ) -> Result<Option<PassRecord>, RecordError> {
-        let Some(PassStart { id, started, triggers, scope, commit }) = self.current.take() else {
+        let Some(PassStart { id, started, triggers, scope, commit, author: _ }) = self.current.take() else {
             return Ok(None);
         };
         let scope = match scope {

@@ -66,7 +66,9 @@ pub fn story(drift: &DriftRecord, look: &Look) -> String {
     line("Seen", &format!("{} in pass {}", look.exact(drift.seen), drift.pass));
     if let Some(place) = &drift.place {
         let commit = drift.commit.as_ref().map(|commit| format!(" at {}", commit.short()));
-        line("Declared", &escape::line(&format!("{place}{}", commit.unwrap_or_default())));
+        let author = drift.author.as_ref().map(|author| format!(" by {author}"));
+        let words = format!("{place}{}{}", commit.unwrap_or_default(), author.unwrap_or_default());
+        line("Declared", &escape::line(&words));
     }
     for field in &drift.fields {
         let words = format!("{}: {} -> {}", field.field, field.observed, field.desired);
