@@ -85,10 +85,12 @@ lab: ## tests on real booted Debian hosts (as root); LAB=name runs a part
 	cargo test --locked --test lab -- --test-threads=$$(( $$(nproc) * 2 )) $(LAB)
 
 .PHONY: bench
-bench: setup ## what a pass, an undone change and the idle daemon cost, with floors (as root; some 15 minutes the first time)
+bench: setup ## what passes, undone changes and the idle daemon cost, with floors (as root; 6 minutes once all is built)
 	@echo '==> bench'
-	cargo build --locked --release --bench passes
-	BENCH_PROGRAM=$$(ls -t $(TARGET)/release/deps/passes-* | grep -v '\.d$$' | head -n 1) \
+	packaging/build-deb release $(TARGET)/bench
+	BENCH_PROGRAM=$$(cargo build --locked --release --bench passes --message-format json \
+		| sed -n 's/.*"name":"passes".*"executable":"\([^"]*\)".*/\1/p') \
+		BENCH_PACKAGE=$$(echo $(TARGET)/bench/agentd_*.deb) \
 		cargo test --locked --test lab -- --ignored --exact bench::figures --nocapture
 
 # In a container first, whose score is information; the score of the virtual machine is the last line, and counts.

@@ -661,6 +661,31 @@ fn a_quiet_pass_opens_no_file_and_starts_no_process() {
 }
 
 #[test]
+fn the_first_look_of_a_process_reads_each_content_once_and_sees_what_any_look_sees() {
+    alone("file::the_first_look_of_a_process_reads_each_content_once_and_sees_what_any_look_sees", || {
+        let mut scene = Scene::new();
+        for number in 0..400 {
+            scene.file(&format!("/etc/app/{}/{number}", number % 9), &number.to_string());
+        }
+        scene.converge();
+        settle(&mut scene);
+        std::fs::write(scene.path("/etc/app/5/5"), "by hand").unwrap();
+        std::fs::remove_file(scene.path("/etc/app/6/6")).unwrap();
+        std::fs::remove_file(scene.path("/etc/app/7/7")).unwrap();
+        std::os::unix::fs::symlink("/etc/app/8/8", scene.path("/etc/app/7/7")).unwrap();
+        std::fs::remove_dir_all(scene.path("/etc/app/1")).unwrap();
+        let any = scene.look();
+        settle(&mut scene);
+        scene.files = Files::new();
+        let (first, counts) = counted(|| scene.look());
+        assert_eq!(first, any);
+        assert!(any.len() > 3, "{any:?}");
+        let there = (0..400).filter(|number| number % 9 != 1).count() as u64 - 2;
+        assert_eq!(counts, Counts { files_opened: there, ..Counts::default() });
+    });
+}
+
+#[test]
 fn one_changed_file_among_many_costs_one_read_to_see_and_one_write_to_mend() {
     alone("file::one_changed_file_among_many_costs_one_read_to_see_and_one_write_to_mend", || {
         let mut scene = Scene::new();

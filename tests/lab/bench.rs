@@ -1,61 +1,227 @@
-//! `make bench`: what a pass costs, how soon a change is undone, and what the idle daemon costs, on a real host.
-//! Prints figures; asserts only what is exact.
+//! `make bench`: what a pass costs, how soon a change is undone and what the idle daemon costs, on a real host, with
+//! the package as users get it. Prints figures beside their floors and goals; asserts none of them.
 
-use std::path::PathBuf;
-use std::time::Duration;
+#[path = "../../benches/passes/row.rs"]
+mod row;
+#[path = "../../benches/passes/work.rs"]
+mod work;
 
-use crate::harness::{Host, Lab, Suite};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-/// Long enough that a poll of the source falls into it.
+use crate::harness::{Forge, Host, Lab, Suite};
+use row::{Goal, Row, Table};
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// How long the idle daemon is watched. The look at its pulse, each minute, falls into it twice.
 const IDLE: Duration = Duration::from_secs(120);
+
+/// How long while programs come and go.
+const BUSY: Duration = Duration::from_secs(20);
 
 #[test]
 #[ignore = "a benchmark, not a test: `make bench` runs it"]
 fn figures() {
-    let program =
-        PathBuf::from(std::env::var_os("BENCH_PROGRAM").expect("BENCH_PROGRAM names the built bench"));
+    let built = |name: &str| {
+        PathBuf::from(std::env::var_os(name).unwrap_or_else(|| panic!("{name} is set by `make bench`")))
+    };
     let lab = Lab::new();
-    let host = lab.boot(Suite::Bookworm, "bench");
-    std::fs::copy(program, host.disk().join("usr/local/bin/bench-agentd"))
-        .expect("copy the bench into the host");
-    println!("{}", host.unit(&["/usr/local/bin/bench-agentd"]).ok());
-
-    host.install_agent();
-    println!("{}", host.sh("ls -l /usr/sbin/agentd /usr/bin/agentctl | awk '{print $5, $9}'").ok());
-    println!("10,000 files, held by the installed daemon");
-    enrol(&host, 10_000);
-    println!("{}", host.unit(&["/usr/local/bin/bench-agentd", "restore", "/srv/held", "200"]).ok());
-    idle(&host);
+    let mut bench = Bench::prepare(&lab, &built("BENCH_PROGRAM"));
+    let began = Instant::now();
+    for work in ["W1", "W2", "W3", "growth"] {
+        bench.run(&["quiet", work]);
+    }
+    bench.install(&built("BENCH_PACKAGE"));
+    bench.typical_server();
+    bench.many_files();
+    println!("\n{}measured in {} s", Table(bench.rows), began.elapsed().as_secs());
 }
 
-/// A fleet of one host with this many files.
-fn enrol(host: &Host, files: usize) {
-    let mut text = String::from("[vars]\n");
-    for number in 0..files {
-        text.push_str(&format!(
-            "[files.\"/srv/held/d{}/f{number}\"]\ncontent = \"{}\"\n",
-            number % 1000,
-            format!("{number} and so on, ").repeat(100)
+/// A host, its forge, and what was measured on it so far.
+struct Bench {
+    host: Host,
+    forge: Forge,
+    fleet: PathBuf,
+    rows: Vec<Row>,
+}
+
+impl Bench {
+    fn prepare(lab: &Lab, program: &Path) -> Self {
+        let (host, forge) = (lab.boot(Suite::Bookworm, "bench"), lab.forge());
+        let place = host.disk().join("usr/local/bin/passes");
+        std::fs::copy(program, place).expect("copy the bench into the host");
+        let units = (0..work::UNITS).map(work::unit).chain(["bench-floor.service".to_owned()]);
+        let units: Vec<String> = units.collect();
+        let lay = |name: &str, text: &str| {
+            let text = format!("[Service]\n{text}\n[Install]\nWantedBy=multi-user.target\n");
+            host.write(&format!("/etc/systemd/system/{name}"), &text);
+        };
+        units.iter().for_each(|name| lay(name, "ExecStart=/bin/sleep infinity"));
+        lay("bench-start.service", "Type=oneshot\nExecStart=/bin/true");
+        host.sh(&format!("systemctl daemon-reload; systemctl enable --quiet --now {}", units.join(" "))).ok();
+        Bench { host, forge, fleet: lab.folder("fleet"), rows: Vec::new() }
+    }
+
+    /// Runs the bench in the host as a unit of its own, and takes up the figures it prints.
+    fn run(&mut self, arguments: &[&str]) {
+        let said = self.host.unit(&[&["/usr/local/bin/passes"], arguments].concat()).ok();
+        for line in said.lines() {
+            match Row::parse(line) {
+                Some(row) => self.say(row),
+                None => println!("{line}"),
+            }
+        }
+    }
+
+    fn say(&mut self, row: Row) {
+        println!("{}: {:.2} {}", row.figure, row.measured, row.unit);
+        self.rows.push(row);
+    }
+
+    /// The package as users get it. It asks its remote and looks at everything only when told to.
+    fn install(&mut self, package: &Path) {
+        self.host.install_package(package);
+        let size =
+            self.host.sh("du --apparent-size -bDc /usr/sbin/agentd /usr/bin/agentctl | tail -n 1").ok();
+        self.say(Row::new("programs, together", "MB", first_number(&size) / 1e6, Goal::most(9.0)));
+        let size = std::fs::metadata(package).expect("look at the package").len();
+        self.say(Row::new("package", "MB", size as f64 / 1e6, Goal::most(4.0)));
+        self.host.write("/etc/agentd/agent.toml.d/bench.toml", "interval = \"1h\"\nfull_pass = \"6h\"\n");
+    }
+
+    fn typical_server(&mut self) {
+        let installed = self.host.run(&["dpkg-query", "-W", "-f", "${Package}\n"]).ok();
+        let packages: Vec<String> = installed.lines().map(str::to_owned).collect();
+        self.push(&[work::W3.roles(), vec![work::server(&packages)]].concat());
+        self.host.write("/etc/agentd/forge.pem", &self.forge.ca());
+        let enrol = ["agentctl", "enroll", "--branch", "main", "--mode", "enabled", "--url"];
+        let ca = ["--ca-file", "/etc/agentd/forge.pem"];
+        self.host.run(&[&enrol[..], &[&self.forge.url_https()], &ca].concat()).ok();
+        self.sync();
+        self.host.copy_in(&self.fleet, "/srv/fleet");
+        let plan = "agentctl plan --repo /srv/fleet --host bench";
+        let figure = "W3: agentctl plan, cold, floor: agentctl --version";
+        self.run(&["command", figure, plan, "agentctl --version", "100", "11"]);
+        let figure = "W3: agentd started to first look done, floor: a unit that does nothing";
+        self.run(&["start", figure, "agentd.service", "bench-start.service", "150", "11"]);
+        self.run(&["services"]);
+        self.run(&["firewall", "11"]);
+        self.host.run(&["systemctl", "restart", "agentd"]).ok();
+        self.idle();
+    }
+
+    fn many_files(&mut self) {
+        self.push(&work::W1.roles());
+        self.sync();
+        self.commits();
+        self.push(&work::W2.roles());
+        self.sync();
+        self.run(&["files", "one of 10,000 files", "W2", "300"]);
+        self.host.run(&["systemctl", "restart", "agentd"]).ok();
+        self.host.run(&["agentctl", "sync"]).ok();
+        let size = self.sample().resident;
+        self.say(Row::new("W2, idle: memory", "MiB", size, Goal::most(16.0)));
+    }
+
+    /// Puts the roles into the repository.
+    fn push(&self, roles: &[String]) {
+        std::fs::remove_dir_all(&self.fleet).expect("remove the fleet");
+        for (path, bytes) in work::fleet(roles) {
+            let path = self.fleet.join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("make a folder of the fleet");
+            std::fs::write(path, bytes).expect("write the fleet");
+        }
+        self.forge.push_folder(&self.fleet);
+    }
+
+    fn sync(&self) {
+        // What it says does not matter: the status does.
+        drop(self.host.run(&["agentctl", "sync"]));
+        self.host
+            .wait_until("the host is in sync", LIMIT, || self.host.run(&["agentctl", "status"]).success());
+    }
+
+    /// Commits that change ten files of a thousand, each followed by a look for a commit that is not there.
+    fn commits(&mut self) {
+        let timed = |host: &Host| {
+            let began = Instant::now();
+            host.run(&["agentctl", "sync"]).ok();
+            began.elapsed().as_secs_f64() * 1e3
+        };
+        let (mut ours, mut floor) = (Vec::new(), Vec::new());
+        for version in 1..=5 {
+            // Each content lies in five places.
+            let texts = [1, 2].map(|number| work::content(number, version));
+            self.forge.push(&[("files/1", &texts[0]), ("files/2", &texts[1])]);
+            ours.push(timed(&self.host));
+            assert_eq!(self.host.read(&work::W1.path(work::CONTENTS + 1)), texts[0], "it is applied");
+            floor.push(timed(&self.host));
+        }
+        let figure = "a commit that changes 10 of 1,000 files: sync, floor: sync without news";
+        let row = Row::new(figure, "ms", median(ours), Goal::beyond(500.0)).over(median(floor));
+        self.say(row);
+    }
+
+    fn idle(&mut self) {
+        std::thread::sleep(Duration::from_secs(5));
+        let before = self.sample();
+        std::thread::sleep(IDLE);
+        let after = self.sample();
+        self.say(Row::new("W3, idle: memory", "MiB", after.resident, Goal::most(10.0)));
+        self.say(Row::new("W3, idle: of it anonymous", "MiB", after.anonymous, Goal::most(4.0)));
+        let spent = after.since(&before, IDLE);
+        self.say(Row::new("W3, idle: wake-ups a minute", "", spent.wakes, Goal::most(3.0)));
+        self.say(Row::new("W3, idle: CPU an hour", "ms", spent.cpu, Goal::most(20.0)));
+        let before = self.sample();
+        let programs = format!("for i in $(seq {}); do /bin/true; sleep 0.2; done", BUSY.as_secs() * 5);
+        self.host.sh(&programs).ok();
+        let spent = self.sample().since(&before, BUSY);
+        self.say(Row::new(
+            "the same while 5 programs a second start: CPU an hour",
+            "ms",
+            spent.cpu,
+            Goal::most(20.0),
         ));
     }
-    let forge = host.lab().forge();
-    forge.push(&[("fleet.toml", "schema = 1\n"), ("hosts/bench.toml", &text)]);
-    host.write("/etc/agentd/forge.pem", &forge.ca());
-    let enrol = ["agentctl", "enroll", "--url", &forge.url_https(), "--branch", "main", "--mode", "enabled"];
-    host.run(&[&enrol[..], &["--ca-file", "/etc/agentd/forge.pem"]].concat()).ok();
-    host.wait_until("the host is in sync", Duration::from_secs(300), || {
-        host.run(&["agentctl", "status"]).success()
-    });
+
+    /// What the kernel says of the daemon now.
+    fn sample(&self) -> Sample {
+        let script = "pid=$(systemctl show -p MainPID --value agentd)
+            awk '/^Rss:/ { print $2 }' /proc/$pid/smaps_rollup
+            awk '/^Anonymous:/ { print $2 }' /proc/$pid/smaps_rollup
+            cat /proc/$pid/task/*/status | awk '/^voluntary_ctxt/ { n += $2 } END { print n }'
+            cat /proc/$pid/task/*/schedstat | awk '{ n += $1 } END { print n }'";
+        let said = self.host.sh(script).ok();
+        let numbers: Vec<f64> = said.lines().map(first_number).collect();
+        let [resident, anonymous, wakes, cpu] = numbers[..] else { panic!("{said}") };
+        Sample { resident: resident / 1024.0, anonymous: anonymous / 1024.0, wakes, cpu: cpu / 1e6 }
+    }
 }
 
-fn idle(host: &Host) {
-    let pid = host.sh("systemctl show -p MainPID --value agentd").ok().trim().to_owned();
-    let sample = format!(
-        "grep -hE '^(Rss|Pss|Pss_Anon|Anonymous):' /proc/{pid}/smaps_rollup | tr '\\n' ' '; \
-         cat /proc/{pid}/task/*/status | awk '/^voluntary_ctxt/ {{n += $2}} END {{print \"switches\", n}}'; \
-         awk '{{print \"cpu ticks\", $14 + $15}}' /proc/{pid}/stat"
-    );
-    println!("idle, before {IDLE:?}: {}", host.sh(&sample).ok());
-    std::thread::sleep(IDLE);
-    println!("idle, after  {IDLE:?}: {}", host.sh(&sample).ok());
+/// Memory in MiB; wake-ups, and CPU time in milliseconds, so far.
+struct Sample {
+    resident: f64,
+    anonymous: f64,
+    wakes: f64,
+    cpu: f64,
+}
+
+impl Sample {
+    /// What was spent since `before`: wake-ups a minute, CPU an hour.
+    fn since(&self, before: &Sample, span: Duration) -> Sample {
+        let wakes = (self.wakes - before.wakes) * 60.0 / span.as_secs_f64();
+        let cpu = (self.cpu - before.cpu) * 3600.0 / span.as_secs_f64();
+        Sample { wakes, cpu, ..*self }
+    }
+}
+
+fn first_number(text: &str) -> f64 {
+    let word = text.split_whitespace().next().expect("a word");
+    word.parse().unwrap_or_else(|_| panic!("{text} begins with no number"))
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
 }

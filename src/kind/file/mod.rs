@@ -14,6 +14,7 @@
 //! May not: follow a link in the last place, change a file through a name it shares, remove what is neither
 //! declared absent, nor inside something exclusive, nor brought by us.
 
+mod ahead;
 mod apply;
 mod change;
 mod check;

@@ -3,15 +3,15 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use super::extras;
 use super::names::Owners;
 use super::path::{ancestors, is_below};
 use super::proofs::{Allowance, Proofs};
 use super::spec::{Mode, Spec};
 use super::state::{Body, State};
 use super::{Aside, Files};
+use super::{ahead, extras};
 use crate::host::Host;
-use crate::host::files::{FileType, FilesError, Folder, Root, Stat};
+use crate::host::files::{FileType, FilesError, Folder, Hashed, Root, Stat};
 use crate::kind::{Observed, Reading, Want};
 use crate::model::Key;
 
@@ -26,6 +26,13 @@ pub(super) struct Look<'a> {
 
 pub(super) fn observe(files: &mut Files, host: &Host, want: &Want<'_, Spec>) -> Observed<State> {
     let full = want.only.is_none();
+    let ahead = match full && files.proofs.is_empty() {
+        true => {
+            let declared = want.specs.iter().map(|(key, declared)| (key, &declared.spec));
+            ahead::read(&host.root, &declared.collect::<Vec<_>>())
+        }
+        false => Vec::new(),
+    };
     if full {
         files.proofs.begin_round();
     }
@@ -40,8 +47,12 @@ pub(super) fn observe(files: &mut Files, host: &Host, want: &Want<'_, Spec>) -> 
     let mut notes = Vec::new();
     let mut readings = Vec::with_capacity(if full { want.specs.len() } else { 0 });
     let mut way = Way::new(&host.root);
+    let mut ahead = ahead.into_iter();
     for (key, declared) in want.declared() {
-        let reading = look.read(&mut way, key, Some(&declared.spec));
+        let reading = match ahead.next().flatten() {
+            Some(read) => look.take(key, &declared.spec, &read),
+            None => look.read(&mut way, key, Some(&declared.spec)),
+        };
         if matches!(reading, Reading::Absent) {
             look.note_missing(&way, key, &declared.spec, &mut aside);
         }
@@ -82,6 +93,12 @@ impl Look<'_> {
             Ok(None) => Reading::Absent,
             Err(error) => Reading::Unknown(error.chain()),
         }
+    }
+
+    /// The state of a regular file whose content was read ahead.
+    fn take(&mut self, key: &Key, spec: &Spec, read: &Hashed) -> Reading<State> {
+        self.proofs.put(key, read, self.now);
+        Reading::Present(self.bare(&read.stat, Some(spec), Body::Content(read.content)))
     }
 
     /// None if it vanished meanwhile.
@@ -154,18 +171,18 @@ impl Look<'_> {
 
 /// The folders on the way to the file last looked at. Keys come sorted, so that most files lie in the folder of
 /// the one before, or in one above it.
-struct Way<'k> {
+pub(super) struct Way<'k> {
     root: &'k Root,
     open: Vec<(&'k str, Result<Option<Folder>, String>)>,
 }
 
 impl<'k> Way<'k> {
-    fn new(root: &'k Root) -> Self {
+    pub(super) fn new(root: &'k Root) -> Self {
         Way { root, open: Vec::new() }
     }
 
     /// The folder a file lies in, and its name there; none if there is no such folder.
-    fn to(&mut self, path: &'k str) -> Result<Option<(&Folder, &'k OsStr)>, String> {
+    pub(super) fn to(&mut self, path: &'k str) -> Result<Option<(&Folder, &'k OsStr)>, String> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         while self.open.last().is_some_and(|(last, _)| !(*last == parent || is_below(parent, last))) {
             self.open.pop();

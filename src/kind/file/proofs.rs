@@ -70,6 +70,11 @@ impl Allowance {
 }
 
 impl Proofs {
+    /// Whether nothing is known yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// The content of a file of this identity, if it need not be read.
     pub(super) fn get(
         &mut self,

@@ -19,13 +19,21 @@ impl Host {
     /// Installs the agent with apt and gives what that said. The package is built first, once a process, so that it
     /// is never an old one.
     pub fn install_agent(&self) -> String {
-        install(self)
+install(self)
+    }
+
+    /// Installs a package of the agent, which lies alone in its folder, and gives what apt said.
+    pub fn install_package(&self, deb: &Path) -> String {
+        install_package(self, deb)
     }
 }
 
 /// Installs the agent on a machine of any sort, as [`Host::install_agent`] does.
 pub fn install(machine: &dyn Inside) -> String {
-    let deb = deb();
+    install_package(machine, deb())
+}
+
+fn install_package(machine: &dyn Inside, deb: &Path) -> String {
     let folder = deb.parent().expect("the package lies in a folder");
     let name = deb.file_name().expect("the package has a name").to_string_lossy();
     machine.copy_in(folder, "/srv/agent");
