@@ -74,7 +74,7 @@ fn first_look() {
         floor.of(|| names.hash());
         let mut site = Site::take_up(&W2, None);
         let report = ours.of(|| site.quiet_pass());
-        assert_eq!(report.work.files_opened, W2.count as u64);
+        assert!(report.work.files_opened >= W2.count as u64, "{:?}", report.work);
     }
     let goal = Goal::ratio(1.25);
     say(Row::new("W2: first look, all content read", "ms", ours.median(), goal).over(floor.median()));
