@@ -1,7 +1,7 @@
 //! The desired state: all specs of one revision, compiled for one host. Plain data: it crosses from the
 //! unprivileged compiler to the root agent, and lies on disk as the last applied state.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Specs, file, firewall, package, service};
 use crate::model::fingerprint::{self, Fingerprint};
@@ -21,12 +21,16 @@ pub struct Desired {
     /// What holds for the host as a whole.
     pub policy: Policy,
     /// Firewall resources.
+    #[serde(deserialize_with = "packed")]
     pub firewall: Specs<firewall::Spec>,
     /// Package resources.
+    #[serde(deserialize_with = "packed")]
     pub package: Specs<package::Spec>,
     /// File resources.
+    #[serde(deserialize_with = "packed")]
     pub file: Specs<file::Spec>,
     /// Service resources.
+    #[serde(deserialize_with = "packed")]
     pub service: Specs<service::Spec>,
 }
 
@@ -97,4 +101,13 @@ impl Desired {
         add(&mut into, KindName::Service, &self.service);
         into
     }
+}
+
+/// Read one by one in their order, the nodes of a map stay half empty; made anew from all at once they are full.
+fn packed<'de, D, S>(deserializer: D) -> Result<Specs<S>, D::Error>
+where
+    D: Deserializer<'de>,
+    S: Deserialize<'de>,
+{
+    Ok(Specs::deserialize(deserializer)?.into_iter().collect())
 }

@@ -19,6 +19,7 @@ pub mod place;
 pub mod plan;
 pub mod vocabulary;
 pub mod witness;
+pub mod word;
 
 pub use attribution::{Account, Actor, Attribution, Confidence, Evidence, Process, Session};
 pub use commit::{CommitId, Revision};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// Path within the repository's declaration folder.
+    #[serde(deserialize_with = "super::word::deserialize")]
     pub file: Arc<str>,
     /// Line, from 1.
     pub line: u32,

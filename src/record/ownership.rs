@@ -66,6 +66,12 @@ impl Resources {
     pub fn of(&self, kind: KindName) -> impl Iterator<Item = (&Key, &Row)> {
         self.0.get(&kind).into_iter().flatten()
     }
+
+    /// Filled one by one in their order, the nodes of a map stay half empty; made anew from all at once they are
+    /// full.
+    fn packed(self) -> Self {
+        Resources(self.0.into_iter().map(|(kind, rows)| (kind, rows.into_iter().collect())).collect())
+    }
 }
 
 impl Extend<(ResourceId, Row)> for Resources {
@@ -240,7 +246,7 @@ pub(super) fn read(db: &Connection) -> rusqlite::Result<Resources> {
         }
         resources.extend([(resource, found)]);
     }
-    Ok(resources)
+    Ok(resources.packed())
 }
 
 fn read_row(

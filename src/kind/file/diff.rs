@@ -109,11 +109,11 @@ fn correction(key: &Key, spec: &Spec, state: &State) -> Option<Difference<Change
         }
         (Some(_) | None, Body::Content(_) | Body::Target(_) | Body::Unread) => false,
     };
-    if *state.owner != *ownership.owner {
-        fields.push(FieldDiff::new("owner", &*state.owner, ownership.owner.as_str()));
+    if state.owner != ownership.owner {
+        fields.push(FieldDiff::new("owner", &*state.owner, &*ownership.owner));
     }
-    if *state.group != *ownership.group {
-        fields.push(FieldDiff::new("group", &*state.group, ownership.group.as_str()));
+    if state.group != ownership.group {
+        fields.push(FieldDiff::new("group", &*state.group, &*ownership.group));
     }
     if state.mode != ownership.mode {
         fields.push(FieldDiff::new("mode", state.mode.to_string(), ownership.mode.to_string()));

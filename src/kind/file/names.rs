@@ -29,13 +29,13 @@ impl<'a> Owners<'a> {
 
     /// The name of an owner: the one that is wanted if it means this number, else the account's own, else the
     /// number.
-    pub(super) fn user(&mut self, uid: u32, wanted: Option<&str>) -> Arc<str> {
+    pub(super) fn user(&mut self, uid: u32, wanted: Option<&Arc<str>>) -> Arc<str> {
         let accounts = self.accounts;
         self.users.name(uid, wanted, |name| uid_of(accounts, name), |uid| accounts.user(uid))
     }
 
     /// The same of a group.
-    pub(super) fn group(&mut self, gid: u32, wanted: Option<&str>) -> Arc<str> {
+    pub(super) fn group(&mut self, gid: u32, wanted: Option<&Arc<str>>) -> Arc<str> {
         let accounts = self.accounts;
         self.groups.name(gid, wanted, |name| gid_of(accounts, name), |gid| accounts.group(gid))
     }
@@ -61,19 +61,18 @@ impl Names {
     fn name(
         &mut self,
         id: u32,
-        wanted: Option<&str>,
+        wanted: Option<&Arc<str>>,
         number: impl Fn(&str) -> Option<u32>,
         name: impl Fn(u32) -> Option<String>,
     ) -> Arc<str> {
         if let (Some((last, said)), Some(wanted)) = (&self.last, wanted)
             && *last == id
-            && **said == *wanted
+            && said == wanted
         {
-            return Arc::clone(said);
+            return Arc::clone(wanted);
         }
         if let Some(wanted) = wanted
             && self.id(wanted, number) == Some(id)
-            && let Some((wanted, _)) = self.by_name.get_key_value(wanted)
         {
             self.last = Some((id, Arc::clone(wanted)));
             return Arc::clone(wanted);

@@ -134,8 +134,8 @@ impl Look<'_> {
         let wanted = spec.and_then(Spec::ownership);
         State {
             kind: stat.kind,
-            owner: self.owners.user(stat.uid, wanted.map(|wanted| wanted.owner.as_str())),
-            group: self.owners.group(stat.gid, wanted.map(|wanted| wanted.group.as_str())),
+            owner: self.owners.user(stat.uid, wanted.map(|wanted| &wanted.owner)),
+            group: self.owners.group(stat.gid, wanted.map(|wanted| &wanted.group)),
             mode: Mode::from_bits(stat.mode),
             body,
         }

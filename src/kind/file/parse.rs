@@ -4,7 +4,7 @@ use super::path;
 use super::spec::{Mode, Ownership, Spec};
 use crate::kind::fields::At;
 use crate::kind::{Declared, Fields, ParseCx, Specs};
-use crate::model::{Content, Key, Located, Place, Value};
+use crate::model::{Content, Key, Located, Place, Value, word};
 
 const WHAT: &str = "a file";
 
@@ -97,8 +97,8 @@ struct Given<'a> {
 impl Given<'_> {
     fn ownership(&self, default: u32) -> Option<Ownership> {
         let name = |field: &Field<'_, String>| match field {
-            Ok(Some((name, _))) => Some(name.clone()),
-            Ok(None) => Some("root".to_owned()),
+            Ok(Some((name, _))) => Some(word::shared(name)),
+            Ok(None) => Some(word::shared("root")),
             Err(()) => None,
         };
         let mode = match &self.mode {

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Content;
+use crate::model::{Content, word};
 
 /// What is wanted at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,9 +69,11 @@ impl Spec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ownership {
     /// Name of the owner, or a number.
-    pub owner: String,
+    #[serde(deserialize_with = "word::deserialize")]
+    pub owner: Arc<str>,
     /// Name of the group, or a number.
-    pub group: String,
+    #[serde(deserialize_with = "word::deserialize")]
+    pub group: Arc<str>,
     /// The mode.
     pub mode: Mode,
 }
