@@ -19,7 +19,7 @@ impl Host {
     /// Installs the agent with apt and gives what that said. The package is built first, once a process, so that it
     /// is never an old one.
     pub fn install_agent(&self) -> String {
-install(self)
+        install(self)
     }
 
     /// Installs a package of the agent, which lies alone in its folder, and gives what apt said.
