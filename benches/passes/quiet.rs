@@ -88,7 +88,7 @@ pub fn growth() {
         site.settle();
         (site, Times::default(), Times::default())
     });
-    for round in 0..21 {
+    for round in 0..9 {
         for ((site, passes, looks), files) in sites.iter_mut().zip([&FEW, &W2, &MANY]) {
             passes.of(|| site.quiet_pass());
             for step in 0..5 {

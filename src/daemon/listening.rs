@@ -159,10 +159,7 @@ impl Daemon {
     fn look_at_pulse(&mut self) {
         self.manager.feed();
         self.timers.pulse = Manager::pulse_interval().map(now_plus);
-        let shop = self.shop.clone();
-        tokio::spawn(async move {
-            let _ = shop.ask(|_| ()).await;
-        });
+        self.shop.knock();
     }
 
     pub(super) fn reload(&mut self, word: Word) {

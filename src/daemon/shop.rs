@@ -56,7 +56,13 @@ impl Shop {
     /// Has the thread stop after the step at hand: what is queued is not begun any more.
     pub fn close(&self, stopping: &AtomicBool) {
         stopping.store(true, Ordering::Relaxed);
-        // If it has ended already, there is nobody to wake.
+        self.knock();
+    }
+
+    /// Asks the thread for a sign of life, which is its beat of the pulse. Nobody waits for it: that would wake the loop
+    /// once more.
+    pub fn knock(&self) {
+        // Ended, it gives none; the watchdog is there for that.
         let _ = self.jobs.send(Box::new(|_| ()));
     }
 
