@@ -225,7 +225,8 @@ impl Daemon {
             pid: std::process::id(),
             started: clock.now(),
         };
-        let timers = Timers { fetch: None, full_pass: None, retry: None, resume: None, lost: None, pulse: None };
+        let timers =
+            Timers { fetch: None, full_pass: None, retry: None, resume: None, lost: None, pulse: None };
         let mut daemon = Daemon {
             follow,
             errands,
