@@ -92,6 +92,12 @@ bench: setup ## what passes, undone changes and the idle daemon cost, with floor
 		| sed -n 's/.*"name":"passes".*"executable":"\([^"]*\)".*/\1/p') \
 		BENCH_PACKAGE=$$(echo $(TARGET)/bench/agentd_*.deb) \
 		cargo test --locked --test lab -- --ignored --exact bench::figures --nocapture
+	@$(MAKE) --no-print-directory storm
+
+.PHONY: storm
+storm: ## what ten minutes of 10,000 writes a second cost, and what is seen meanwhile (as root)
+	@echo '==> storm'
+	cargo test --locked --test lab -- --ignored --exact storm::figures --nocapture
 
 # In a container first, whose score is information; the score of the virtual machine is the last line, and counts.
 .PHONY: attribution

@@ -44,3 +44,4 @@ mod package;
 mod package_of_agent;
 mod service;
 mod signals;
+mod storm;

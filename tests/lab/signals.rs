@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::harness::{Host, Lab, Suite, run};
 
 /// How long anything may take on a busy machine; far below the interval of the full pass.
-const LIMIT: Duration = Duration::from_secs(90);
+pub const LIMIT: Duration = Duration::from_secs(90);
 
 const SETTINGS: &str = r#"
 mode = "enabled"
@@ -23,7 +23,7 @@ confirm = "off"
 "#;
 
 /// Units that people, crashes and we ourselves start: each start is a line of its own in the journal.
-fn ship(host: &Host, unit: &str, service: &str) {
+pub fn ship(host: &Host, unit: &str, service: &str) {
     let text = format!(
         "[Unit]\nDescription=the {unit}\n[Service]\nExecStart=/bin/sleep infinity\n{service}\n[Install]\nWantedBy=multi-user.target\n"
     );
@@ -32,7 +32,7 @@ fn ship(host: &Host, unit: &str, service: &str) {
 }
 
 /// A host with the agent on it, held to a role.
-fn hold(lab: &Lab, host: &Host, role: &str) {
+pub fn hold(lab: &Lab, host: &Host, role: &str) {
     host.install_agent();
     let folder = lab.folder("fleet");
     put(&folder, "fleet.toml", "schema = 1\n");
@@ -63,7 +63,7 @@ fn put(folder: &Path, name: &str, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
-fn status(host: &Host) -> Json {
+pub fn status(host: &Host) -> Json {
     serde_json::from_str(&host.run(&["agentctl", "status", "--json"]).stdout).unwrap_or_default()
 }
 
@@ -85,7 +85,7 @@ fn is(host: &Host, question: &str, unit: &str) -> String {
 }
 
 /// How often systemd started a unit, by its own word.
-fn starts(host: &Host, unit: &str) -> usize {
+pub fn starts(host: &Host, unit: &str) -> usize {
     host.run(&["journalctl", "--sync"]).ok();
     let filter = format!("--unit={unit}.service");
     let journal = host.run(&["journalctl", "--quiet", "--output=cat", "--no-pager", &filter]).ok();
