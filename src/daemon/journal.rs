@@ -1,8 +1,11 @@
 //! What the journal is told: one line a pass that did something, one a change. Every line about a resource has a
 //! message id that never changes and fields to search by; `docs/history.md` lists them.
 
+use std::time::Duration;
+
 use tracing::{info, warn};
 
+use super::pace::Pace;
 use crate::model::{ResourceStatus, Revision, Trigger, escape};
 use crate::reconcile::PassReport;
 use crate::record::Noted;
@@ -24,19 +27,54 @@ pub const HEAD: &str = crate::record::HEAD_MESSAGE;
 /// A watcher was lost, is back, or overflowed.
 pub const WATCHER: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f206";
 
+/// How much of drift the journal may still be told: in a storm, the history alone has all of it.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    pace: Pace,
+    held_back: u64,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Lines { pace: Pace::of_lines(), held_back: 0 }
+    }
+}
+
+impl Lines {
+    fn may(&mut self, now: Duration) -> bool {
+        if !self.pace.take(now) {
+            self.held_back += 1;
+            return false;
+        }
+        let held_back = std::mem::take(&mut self.held_back);
+        if held_back > 0 {
+            info!("{held_back} lines about drift were held back: `agentctl history` tells all of it");
+        }
+        true
+    }
+}
+
 /// Tells of a pass. A quiet one is told only if someone asked for it or the declaration moved. What was told already and
-/// stays as it was is not told again: that is seen to where `told` is made.
-pub fn pass(told: &[Happening], report: &PassReport, summary: &PassSummary, revision: Option<&Revision>) {
+/// stays as it was is not told again: that is seen to where `told` is made. Of what nobody asked for only so much is
+/// told in a minute.
+pub fn pass(
+    told: &[Happening],
+    report: &PassReport,
+    summary: &PassSummary,
+    revision: Option<&Revision>,
+    (lines, now): (&mut Lines, Duration),
+) {
+    let loud =
+        summary.triggers.iter().any(|trigger| *trigger != Trigger::Watch && *trigger != Trigger::Interval);
     let author = revision.map_or("none", |revision| revision.author.as_str());
-    told.iter().for_each(|one| resource(one, author));
+    told.iter().filter(|one| loud || !is_a_line(one) || lines.may(now)).for_each(|one| resource(one, author));
     let commit = revision.map_or("none", |revision| revision.commit.as_str());
     let pass = summary.id;
     if let Some(fault) = &report.record_fault {
         warn!(pass, commit, "{fault}");
     }
-    let loud =
-        summary.triggers.iter().any(|trigger| *trigger != Trigger::Watch && *trigger != Trigger::Interval);
-    if report.findings.iter().any(|seen| seen.tried) || loud {
+    let has_tried = report.findings.iter().any(|seen| seen.tried);
+    if loud || has_tried && lines.may(now) {
         let triggers: Vec<String> = summary.triggers.iter().map(ToString::to_string).collect();
         info!(
             pass,
@@ -97,6 +135,31 @@ pub fn host(told: &[Happening]) {
             | Happening::Unread { .. }
             | Happening::RightAgain { .. } => {}
         }
+    }
+}
+
+/// Whether the journal has a line for it.
+fn is_a_line(told: &Happening) -> bool {
+    match told {
+        Happening::DriftSeen(about) => about.line.status == ResourceStatus::Drifted,
+        Happening::Corrected(_)
+        | Happening::Applied(_)
+        | Happening::Contested(_)
+        | Happening::BehindSeen(_)
+        | Happening::Failed(_)
+        | Happening::NotConverging(_)
+        | Happening::Held(_)
+        | Happening::Unread { .. }
+        | Happening::RightAgain { .. } => true,
+        Happening::RevisionInForce { .. }
+        | Happening::RevisionRefused { .. }
+        | Happening::SourceFailing { .. }
+        | Happening::SourceBack
+        | Happening::WatcherLost(_)
+        | Happening::WatcherBack(_)
+        | Happening::WatcherOverflowed(_)
+        | Happening::Suspended { .. }
+        | Happening::Resumed { .. } => false,
     }
 }
 

@@ -113,6 +113,9 @@ impl Daemon {
             let triggers = BTreeSet::from([Trigger::Watch]);
             let has_gaps = noticed.overflows > 0;
             self.want(PassRequest { scope, triggers, witnesses: noticed.witnesses, has_gaps });
+        } else if noticed.rearm {
+            // A watcher was lost, perhaps: that is told at once.
+            self.refresh();
         }
     }
 

@@ -18,6 +18,11 @@ impl Pace {
         Pace::new(20, Duration::from_millis(100))
     }
 
+    /// Lines in the journal about drift: fewer than sixty in any minute.
+    pub const fn of_lines() -> Self {
+        Pace::new(30, Duration::from_millis(2400))
+    }
+
     const fn new(burst: u32, one_each: Duration) -> Self {
         Pace { burst, one_each, left: burst, refilled: Duration::ZERO }
     }
@@ -64,5 +69,13 @@ mod tests {
         assert_eq!(taken(&mut pace, 10_000, 20_000), 20 + 99);
         assert_eq!(pace.wait(Duration::from_millis(19_999)), Some(Duration::from_millis(1)));
         assert_eq!(pace.wait(Duration::from_millis(20_000)), None);
+    }
+
+    #[test]
+    fn no_minute_has_sixty_lines() {
+        let mut pace = Pace::of_lines();
+        let first = taken(&mut pace, 1_000_000, 1_060_000);
+        assert!((50..60).contains(&first), "{first}");
+        assert_eq!(taken(&mut pace, 1_060_000, 1_120_000), 25);
     }
 }

@@ -85,7 +85,8 @@ impl Daemon {
         let at = self.clock.now();
         let told =
             event::of_pass(report, Occasion { pass: summary.id, commit, at }, &self.view.lines, &view.lines);
-        journal::pass(&told, report, summary, revision);
+        let lines = (&mut self.lines, self.clock.since_boot());
+        journal::pass(&told, report, summary, revision, lines);
         head.iter().for_each(journal::head);
         self.followers.tell(at, told);
     }

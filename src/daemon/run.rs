@@ -17,6 +17,7 @@ use super::events::Event;
 use super::follow::{Branch, Follow};
 use super::followers::Followers;
 use super::following::Begun;
+use super::journal;
 use super::listening::Ears;
 use super::pace::Pace;
 use super::programs;
@@ -162,6 +163,7 @@ pub(super) struct Daemon {
     /// When the last full pass for lost events was asked for, on the clock that counts from boot.
     pub(super) made_up: Option<Duration>,
     pub(super) looks: Pace,
+    pub(super) lines: journal::Lines,
     pub(super) pending: Option<PassRequest>,
     pub(super) syncs: Vec<Sync>,
     pub(super) followers: Followers,
@@ -254,6 +256,7 @@ impl Daemon {
             full_took: Duration::ZERO,
             made_up: None,
             looks: Pace::of_looks(),
+            lines: journal::Lines::default(),
             pending: None,
             syncs: Vec::new(),
             followers: Followers::default(),

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use tracing::{info, warn};
 
 use crate::status::WatchHealth;
 
@@ -41,13 +40,7 @@ impl Gauge {
     /// It sees, holding so many watches.
     pub fn live(&self, since: Timestamp, watches: usize) {
         let watches = watches as u64;
-        let before = std::mem::replace(
-            &mut *self.sight(),
-            Sight { live_since: Some(since), watches, ..Sight::default() },
-        );
-        if before.blind_since.is_some() {
-            info!("{} resources are watched again", self.name);
-        }
+        *self.sight() = Sight { live_since: Some(since), watches, ..Sight::default() };
     }
 
     /// It does not see, and why.
@@ -55,12 +48,8 @@ impl Gauge {
         let mut sight = self.sight();
         sight.live_since = None;
         sight.watches = 0;
-        let message = format!("{why}; the full pass covers it");
-        if sight.blind_since.is_none() {
-            sight.blind_since = Some(since);
-            warn!("{} resources are not watched any more: {message}", self.name);
-        }
-        sight.message = Some(message);
+        sight.blind_since.get_or_insert(since);
+        sight.message = Some(format!("{why}; the full pass covers it"));
     }
 
     /// It saw something.

@@ -51,6 +51,7 @@ impl FirewallWatch {
                     let error = listen(&monitor, &gauge, &inbox, &*clock).await;
                     gauge
                         .blind(clock.now(), &format!("the kernel tells nothing more of its rules ({error})"));
+                    inbox.rearm(std::iter::once(&LookAt::Kind(KindName::Firewall)));
                 }));
             }
             Err(error) => self.blind(now, &error),

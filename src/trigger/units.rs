@@ -91,6 +91,8 @@ impl Shared {
             let began = self.clock.since_boot();
             let error = self.hear(units).await;
             self.gauge.blind(self.clock.now(), &error.to_string());
+            // Nothing to look at, but something to tell.
+            self.inbox.rearm(std::iter::empty());
             if self.clock.since_boot().saturating_sub(began) >= GOOD_AFTER {
                 wait = FIRST_WAIT;
             }
