@@ -17,7 +17,7 @@ use crate::host::memory;
 use crate::model::{CommitId, Diagnostic, Severity, Trigger, fingerprint};
 use crate::reconcile::Scope;
 use crate::source::{Care, Fault, Fetched};
-use crate::worker::{self, compile::Answer};
+use crate::worker::{self, Worker, WorkerError, compile::Answer};
 
 /// The fetch that was begun last.
 #[derive(Clone, Copy, Debug)]
@@ -101,8 +101,8 @@ impl Daemon {
         };
         self.tell_syncs(&Progress::Fetching);
         let (workers, sender) = (Arc::clone(&self.place.workers), self.sender.clone());
-        tokio::task::spawn_blocking(move || {
-            let answer = workers.fetch(&request);
+        tokio::spawn(async move {
+            let answer = finished(Worker::Fetch, move || workers.fetch(&request)).await;
             let _ = sender.send(Event::Fetched(number, Box::new(answer)));
         });
     }
@@ -148,8 +148,8 @@ impl Daemon {
         };
         let (workers, contents) = (Arc::clone(&self.place.workers), Arc::clone(&self.contents));
         let sender = self.sender.clone();
-        tokio::task::spawn_blocking(move || {
-            let answer = workers.compile(&request, &contents);
+        tokio::spawn(async move {
+            let answer = finished(Worker::Compile, move || workers.compile(&request, &contents)).await;
             let _ = sender.send(Event::Compiled(basis, Box::new(answer)));
         });
     }
@@ -258,6 +258,18 @@ impl Daemon {
     fn arm_fetch(&mut self) {
         self.timers.fetch = self.follow.as_ref().map(|follow| now_plus(self.wait_for_proof(follow.wait())));
     }
+}
+
+/// Waits for work beside the loop. Every step that was begun ends, also by a panic: a loop that waited for an answer
+/// would follow nothing any more.
+async fn finished<T: Send + 'static>(
+    worker: Worker,
+    work: impl FnOnce() -> Result<T, WorkerError> + Send + 'static,
+) -> Result<T, WorkerError> {
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.unwrap_or_else(|error| {
+        Err(WorkerError::NoAnswer { name: worker.name(), complaint: error.to_string() })
+    })
 }
 
 fn first_of(diagnostics: &[Diagnostic]) -> String {

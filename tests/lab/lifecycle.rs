@@ -111,6 +111,30 @@ fn settings_that_are_read_again_are_obeyed_without_another_commit() {
 }
 
 #[test]
+fn a_host_of_another_release_is_compiled_for_with_the_next_full_pass() {
+    let lab = Lab::new();
+    let host = lab.boot(Suite::Bookworm, "web-1");
+    host.install_agent();
+    let files = [
+        ("fleet.toml", "schema = 1\n"),
+        (
+            "hosts/all.toml",
+            "[match]\nhostname = \"*\"\n[files.\"/etc/motd\"]\ntemplate = \"files/motd.j2\"\n",
+        ),
+        ("files/motd.j2", "{{ facts.os_version }}\n"),
+    ];
+    declare(&lab, &host, &files);
+    host.write(
+        "/etc/agentd/agent.toml.d/lab.toml",
+        &SETTINGS.replace("full_pass = \"1h\"", "full_pass = \"10s\""),
+    );
+    host.run(&["systemctl", "reload", "agentd"]).ok();
+    host.wait_until("it follows", LIMIT, || host.read("/etc/motd") == "12\n");
+    host.sh("sed -i 's/^VERSION_ID=.*/VERSION_ID=\"13\"/' /usr/lib/os-release").ok();
+    host.wait_until("it is compiled for the new release", LIMIT, || host.read("/etc/motd") == "13\n");
+}
+
+#[test]
 fn an_agent_that_dies_in_whatever_way_is_back_and_holds_the_host() {
     let lab = Lab::new();
     let host = lab.boot(Suite::Trixie, "web-1");

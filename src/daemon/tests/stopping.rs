@@ -61,17 +61,23 @@ fn a_sync_is_not_answered_by_a_fetch_that_was_begun_before_it() {
     let site = Site::following(&[(MOTD, "a")]);
     site.forge.hold(Step::Fetch);
     site.forge.push("main", 'b', &[(MOTD, "b")]);
-    let socket = site.path("socket");
-    let order = Request::Sync(SyncOrder { fetch: FetchFirst::Yes });
-    let sync = std::thread::spawn(move || ask::<SyncReply>(socket, &order).unwrap());
-    until("the loop took it", || {
-        let tasks = site.status();
-        tasks.applied.is_some() && !sync.is_finished()
-    });
+    let (socket, (took, taken)) = (site.path("socket"), mpsc::channel());
+    let sync = std::thread::spawn(move || sync_telling(socket, took));
+    taken.recv_timeout(LIMIT).unwrap();
     site.forge.let_go();
     let reply = sync.join().unwrap();
     assert_eq!(reply.status.applied.unwrap().commit, forge::id('b'));
     assert_eq!(std::fs::read_to_string(site.file(MOTD)).unwrap(), "b");
+}
+
+/// Asks for a sync, and tells when the loop has taken it.
+fn sync_telling(socket: PathBuf, took: mpsc::Sender<()>) -> SyncReply {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let order = Request::Sync(SyncOrder { fetch: FetchFirst::Yes });
+    runtime.block_on(async {
+        let mut client = Client::connect(&socket).await.unwrap();
+        client.ask_with_progress(&order, &mut |_| drop(took.send(()))).await.unwrap()
+    })
 }
 
 #[test]
@@ -119,4 +125,15 @@ fn a_panic_in_a_pass_or_in_a_question_is_the_end_of_the_agent_and_its_next_start
     site.programs = Arc::new(FakePrograms::answering(done));
     site.start();
     site.shows(MOTD, "a");
+}
+
+#[test]
+fn a_worker_that_panics_is_a_failure_that_is_tried_again() {
+    let site = Site::following(&[(MOTD, "a")]);
+    // A commit that the forge does not know makes its compiler panic.
+    site.forge.push_unknown("main", 'f');
+    until("it failed", || site.status().source.error.is_some());
+    assert_eq!((site.status().rejected, site.in_force()), (None, Some('a')));
+    site.forge.push("main", 'b', &[(MOTD, "b")]);
+    site.shows(MOTD, "b");
 }
