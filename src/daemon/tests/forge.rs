@@ -91,11 +91,15 @@ impl Forge {
         self.state().refused = true;
     }
 
-    /// Holds the next such step up, and waits until it is under way.
+    /// Holds the next such step up.
     pub fn hold(&self, step: Step) {
         self.state().held = Some(step);
+    }
+
+    /// Whether what is to be held up is under way.
+    pub fn holds(&self) -> bool {
         let state = self.state();
-        drop(self.moved.wait_while(state, |state| state.waiting != Some(step)).unwrap());
+        state.held.is_some() && state.waiting == state.held
     }
 
     /// Lets whatever is held up go on.
@@ -120,7 +124,6 @@ impl Forge {
         let mut state = self.state();
         if state.held == Some(step) {
             state.waiting = Some(step);
-            self.moved.notify_all();
             let mut state = self.moved.wait_while(state, |state| state.held == Some(step)).unwrap();
             state.waiting = None;
         } else {

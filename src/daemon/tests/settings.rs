@@ -76,6 +76,7 @@ fn an_answer_of_the_branch_before_is_not_taken_for_the_new_ones() {
     let site = Site::following(&[(MOTD, "main")]);
     site.forge.push("next", 'b', &[(MOTD, "next")]);
     site.forge.hold(forge::Step::Fetch);
+    until("a fetch is under way", || site.forge.holds());
     site.forge.push("main", 'c', &[(MOTD, "never")]);
     site.reload(|setup| setup.remote = Some(remote("next")));
     until("the settings were read", || site.status().source.branch == "next");

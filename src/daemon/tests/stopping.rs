@@ -60,6 +60,7 @@ fn the_remote_is_asked_also_while_a_new_revision_waits_for_a_long_pass() {
 fn a_sync_is_not_answered_by_a_fetch_that_was_begun_before_it() {
     let site = Site::following(&[(MOTD, "a")]);
     site.forge.hold(Step::Fetch);
+    until("a fetch is under way", || site.forge.holds());
     site.forge.push("main", 'b', &[(MOTD, "b")]);
     let (socket, (took, taken)) = (site.path("socket"), mpsc::channel());
     let sync = std::thread::spawn(move || sync_telling(socket, took));
@@ -84,10 +85,9 @@ fn sync_telling(socket: PathBuf, took: mpsc::Sender<()>) -> SyncReply {
 fn it_stops_at_once_while_a_fetch_or_a_compile_is_under_way() {
     for step in [Step::Fetch, Step::Compile] {
         let mut site = Site::following(&[(MOTD, "a")]);
-        let forge = Arc::clone(&site.forge);
-        let held = std::thread::spawn(move || forge.hold(step));
+        site.forge.hold(step);
         site.forge.push("main", 'b', &[(MOTD, "b")]);
-        held.join().unwrap();
+        until("it is under way", || site.forge.holds());
         site.stop().unwrap_or_else(|error| panic!("{step:?}: {error}"));
         site.forge.let_go();
     }
