@@ -16,6 +16,7 @@ mod heads;
 pub mod outside;
 mod render;
 mod scratch;
+mod story;
 #[cfg(test)]
 mod tests;
 

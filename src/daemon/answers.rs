@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::workshop::{View, Workshop};
 use crate::control::wire::{
     ContentPair, ContentText, DeclaredView, DiffReply, DoneReply, Explanation, FingerprintReply,
-    HistoryReply, PlanReply, ResourceDiff, RestoreOrder, RestoreWhat, RestoredReply, ResumedReply,
+    HistoryReply, PlanReply, ResourceDiff, RestoreOrder, RestoreWhat, RestoredReply, ResumedReply, SHOWN,
     SuspendOrder, SuspendedReply, Unread, VerifyReply,
 };
 use crate::control::{Peer, Refusal, Reply, Request};
@@ -28,9 +28,6 @@ pub struct Answered {
     /// What is to be looked at now.
     pub look_at: Option<Scope>,
 }
-
-/// The longest text that is shown of a content; beyond it nobody reads.
-const SHOWN: u64 = 1 << 20;
 
 /// Answers a request that is allowed.
 pub fn answer(workshop: &mut Workshop, request: Request, peer: &Peer) -> Answered {
@@ -103,7 +100,7 @@ fn contents(workshop: &Workshop, change: &PlannedChange) -> Option<ContentPair> 
     let field = change.fields.iter().find(|field| field.field == "content")?;
     let observed = match &field.observed {
         Shown::Content { .. } => match workshop.host.root.read(change.resource.key.as_str(), SHOWN + 1) {
-            Ok(Some(bytes)) => text(&bytes),
+            Ok(Some(bytes)) => ContentText::of(&bytes),
             Ok(None) => ContentText::Absent,
             Err(_) => ContentText::Gone,
         },
@@ -112,22 +109,12 @@ fn contents(workshop: &Workshop, change: &PlannedChange) -> Option<ContentPair> 
     };
     let desired = match &field.desired {
         Shown::Content { digest, .. } => {
-            workshop.contents.get(digest).map_or(ContentText::Gone, |bytes| text(&bytes))
+            workshop.contents.get(digest).map_or(ContentText::Gone, |bytes| ContentText::of(&bytes))
         }
         Shown::Secret => ContentText::Secret,
         Shown::Absent | Shown::Value(_) => ContentText::Absent,
     };
     Some(ContentPair { observed, desired })
-}
-
-fn text(bytes: &[u8]) -> ContentText {
-    if bytes.len() as u64 > SHOWN {
-        return ContentText::TooLarge;
-    }
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.contains('\0') => ContentText::Text(text.to_owned()),
-        Ok(_) | Err(_) => ContentText::Binary,
-    }
 }
 
 fn suspend(workshop: &mut Workshop, order: &SuspendOrder, peer: &Peer) -> Answered {

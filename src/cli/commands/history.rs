@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use super::{ask, say};
 use crate::cli::args::{Arguments, History as Options};
 use crate::cli::render::{Look, history, json};
+use crate::cli::story;
 use crate::cli::{CliError, Exit, Outside};
 use crate::config;
 use crate::control::wire::{HistoryQuery, HistoryReply, VerifyQuery, VerifyReply};
@@ -38,7 +39,10 @@ pub fn run(common: &Arguments, options: &Options, outside: &mut Outside<'_>) -> 
     }
     let look = Look::of(outside);
     let page = match (options.id, options.passes) {
-        (Some(_), _) => reply.drifts.iter().map(|drift| history::story(drift, &look)).collect(),
+        (Some(_), _) => {
+            let told = |drift| history::story(drift, &story::more(&common.state, drift), &look);
+            reply.drifts.iter().map(told).collect()
+        }
         (None, true) => history::passes(&reply, &look),
         (None, false) => history::drifts(&reply, &look),
     };

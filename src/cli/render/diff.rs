@@ -83,7 +83,8 @@ const fn why_not(content: &ContentText) -> Option<&'static str> {
     }
 }
 
-fn contents(pair: &ContentPair, look: &Look) -> String {
+/// Both contents as a unified diff, or why they are not shown.
+pub fn contents(pair: &ContentPair, look: &Look) -> String {
     if let Some(why) = why_not(&pair.observed).or_else(|| why_not(&pair.desired)) {
         return format!("  {}\n", look.painter.paint(Tone::Dim, &format!("(content not shown: {why})")));
     }

@@ -45,7 +45,7 @@ pub fn page(explanation: &Explanation, look: &Look) -> String {
     }
     if let Some(drift) = last_change {
         text.push_str("\nlast change by the agent:\n");
-        text.push_str(&history::story(drift, look));
+        text.push_str(&history::story(drift, &history::More::default(), look));
     }
     text
 }

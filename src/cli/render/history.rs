@@ -3,16 +3,26 @@
 use std::fmt::Write;
 
 use super::Look;
-use super::status::fields_in_short;
+use super::diff::contents;
+use super::status::{fields_in_short, revision_in_short};
 use super::style::Tone;
 use super::table::{Table, cell};
 use super::times::took;
-use crate::control::wire::{HistoryReply, VerifyReply};
+use crate::control::wire::{ContentPair, HistoryReply, VerifyReply};
 use crate::model::escape;
-use crate::model::{Attribution, Verdict};
+use crate::model::{Attribution, Revision, Verdict};
 use crate::record::{
     Attempt, DriftRecord, Noted, PassRecord, PassResult, PassScope, Settlement, Verification,
 };
+
+/// What the history itself does not hold of a drift.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct More {
+    /// What was there and what was to be there, from what was kept.
+    pub contents: Option<ContentPair>,
+    /// The revision that demanded otherwise, with its author.
+    pub revision: Option<Revision>,
+}
 
 /// A list of drifts.
 pub fn drifts(reply: &HistoryReply, look: &Look) -> String {
@@ -49,7 +59,7 @@ pub fn passes(reply: &HistoryReply, look: &Look) -> String {
 }
 
 /// The whole story of one drift.
-pub fn story(drift: &DriftRecord, look: &Look) -> String {
+pub fn story(drift: &DriftRecord, more: &More, look: &Look) -> String {
     let name = look.painter.paint(Tone::Strong, &escape::line(&drift.resource.to_string()));
     let (outcome, tone) = outcome(drift);
     let mut text = format!("drift {} of {name}: {}\n", drift.id, look.painter.paint(tone, &outcome));
@@ -69,6 +79,10 @@ pub fn story(drift: &DriftRecord, look: &Look) -> String {
         let author = drift.author.as_ref().map(|author| format!(" by {author}"));
         let words = format!("{place}{}{}", commit.unwrap_or_default(), author.unwrap_or_default());
         line("Declared", &escape::line(&words));
+    }
+    if let Some(revision) = &more.revision {
+        line("Revision", &revision_in_short(revision, look));
+        line("by", &format!("{}, {}", escape::line(&revision.author), look.when(revision.time)));
     }
     for field in &drift.fields {
         let words = format!("{}: {} -> {}", field.field, field.observed, field.desired);
@@ -98,6 +112,9 @@ pub fn story(drift: &DriftRecord, look: &Look) -> String {
     match drift.resolved {
         Some(when) => line("Over", &look.exact(when)),
         None => line("Over", "not yet"),
+    }
+    if let Some(pair) = &more.contents {
+        text.push_str(&contents(pair, look));
     }
     text
 }

@@ -109,6 +109,22 @@ pub enum ContentText {
     Gone,
 }
 
+/// The longest text that is shown of a content, in bytes; beyond it nobody reads.
+pub const SHOWN: u64 = 1 << 20;
+
+impl ContentText {
+    /// These bytes as they may be shown.
+    pub fn of(bytes: &[u8]) -> Self {
+        if bytes.len() as u64 > SHOWN {
+            return ContentText::TooLarge;
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) if !text.contains('\0') => ContentText::Text(text.to_owned()),
+            Ok(_) | Err(_) => ContentText::Binary,
+        }
+    }
+}
+
 /// Something that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unread {
