@@ -28,7 +28,7 @@ pub enum Score {
 
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Score::Right => "right",
             Score::Unknown => "unknown",
             Score::Wrong => "WRONG",
@@ -61,12 +61,12 @@ pub fn judge(truth: &Truth, told: &Told) -> Score {
     if !matches!(told.confidence.as_str(), "likely" | "certain") {
         return Score::Unknown;
     }
-    let user = told.user.as_deref().map(|user| user == truth.user);
+    let user = told.user.as_deref().map(|user| is_account(user, truth.user));
     let login = match (&told.login, truth.login) {
         (None, None) => Some(true),
         (None, Some(_)) => None,
         (Some(_), None) => Some(false),
-        (Some(told), Some(login)) => Some(told == login),
+        (Some(told), Some(login)) => Some(is_account(told, login)),
     };
     let program =
         told.program.as_deref().map(|program| truth.programs.iter().any(|right| is_same(program, right)));
@@ -78,6 +78,12 @@ pub fn judge(truth: &Truth, told: &Told) -> Score {
     } else {
         Score::Right
     }
+}
+
+/// Whether both name one account. Of a process in a container the agent tells the number alone, since that account has
+/// its name there; and the number of root is known.
+fn is_account(told: &str, right: &str) -> bool {
+    told == right || (told == "0" && right == "root")
 }
 
 /// Whether both name one program. The directories for programs are one on Debian, the links of alternatives and
@@ -106,6 +112,7 @@ fn a_name_is_right_only_if_user_login_and_program_are_and_wrong_if_one_is_not() 
     };
     assert_eq!(judge(&truth, &right), Score::Right);
     assert_eq!(judge(&truth, &Told { confidence: "unknown".to_owned(), ..right.clone() }), Score::Unknown);
+    assert_eq!(judge(&truth, &Told { user: some("0"), ..right.clone() }), Score::Right);
     assert_eq!(judge(&truth, &Told { login: None, ..right.clone() }), Score::Unknown);
     assert_eq!(judge(&truth, &Told { program: None, ..right.clone() }), Score::Unknown);
     assert_eq!(judge(&truth, &Told { login: some("ben"), ..right.clone() }), Score::Wrong);
