@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use super::chain::{self, Finding, Suspect};
-use super::scripts::{base, names};
+use super::scripts::{base, names, program};
 use super::{Gathered, Question, files, verdict};
 use crate::host::apt_history::AptRun;
 use crate::host::exec_cache::Executed;
+use crate::kind::package::apt::is_own_call;
 use crate::model::{Account, Actor, Attribution, Confidence, Evidence, Process, ProcessFacts};
 
 /// What dpkg replaces with every run.
@@ -67,7 +68,9 @@ pub(super) fn attribute(question: &Question, gathered: &Gathered) -> Attribution
 /// The runs of apt since then that changed this package.
 fn runs_of<'a>(package: &str, question: &Question, gathered: &'a Gathered) -> Vec<&'a AptRun> {
     let since = gathered.wall(question.good.saturating_sub(SECOND));
-    let runs = gathered.apt.iter().filter(|run| run.ended >= since);
+    // The agent's own, by which the package came back, are called as nobody else calls apt.
+    let is_own = |run: &AptRun| run.requested_by.is_none() && run.command.as_deref().is_some_and(is_own_call);
+    let runs = gathered.apt.iter().filter(|run| run.ended >= since && !is_own(run));
     runs.filter(|run| run.packages.iter().any(|one| one == package)).collect()
 }
 
@@ -81,10 +84,9 @@ fn front_end(suspect: Suspect) -> Suspect {
 }
 
 fn is_front_end(facts: &ProcessFacts) -> bool {
-    let is_one = |path: &str| FRONT_ENDS.contains(&base(path));
+    let executable = facts.executable.as_deref().unwrap_or_default();
     // unattended-upgrade is a script.
-    facts.executable.as_deref().is_some_and(is_one)
-        || facts.command.get(1).is_some_and(|script| is_one(script))
+    FRONT_ENDS.contains(&program(executable, &facts.command))
 }
 
 fn witnessed(mut suspect: Suspect, runs: &[&AptRun], gathered: &Gathered) -> Attribution {
@@ -150,8 +152,7 @@ fn by_history(
 
 /// Whether it is a program that changes packages.
 pub(super) fn is_package_tool(note: &Executed) -> bool {
-    FRONT_ENDS.contains(&base(&note.interpreter))
-        || note.command.get(1).is_some_and(|script| FRONT_ENDS.contains(&base(script)))
+    FRONT_ENDS.contains(&program(&note.interpreter, &note.command))
 }
 
 fn name_note(note: &Executed, evidence: Vec<Evidence>, reason: String, gathered: &Gathered) -> Attribution {

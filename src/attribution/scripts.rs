@@ -29,6 +29,8 @@ const STARTERS: [&str; 10] =
     ["atd", "cron", "login", "runuser", "sshd", "sshd-session", "su", "sudo", "systemd", "systemd-executor"];
 /// Programs that take a script as an argument.
 const SHELLS: [&str; 8] = ["ash", "bash", "dash", "ksh", "mksh", "rbash", "sh", "zsh"];
+/// Other programs that run a script; their names end in a version.
+const INTERPRETERS: [&str; 2] = ["perl", "python"];
 /// What a shell writes to and nobody sees.
 const HARMLESS: [&str; 8] =
     ["2>&1", "1>&2", ">&2", "2>/dev/null", "2> /dev/null", "&>/dev/null", ">/dev/null", "> /dev/null"];
@@ -43,6 +45,15 @@ pub(super) fn only_starts(image: &Executed) -> bool {
 /// The last part of a path.
 pub(super) fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The last part of the name of what runs: of the script, where an interpreter runs one. What a program like sudo was
+/// told to start is another program.
+pub(super) fn program<'a>(executable: &'a str, command: &'a [String]) -> &'a str {
+    let own = base(executable);
+    let interprets = SHELLS.contains(&own) || INTERPRETERS.iter().any(|one| own.starts_with(one));
+    let script = command.get(1).filter(|script| interprets && !script.starts_with('-'));
+    script.map_or(own, |script| base(script))
 }
 
 /// Whether this program certainly wrote no file before it made room for the next one.

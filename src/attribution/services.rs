@@ -2,7 +2,7 @@
 //! what is left is a program that was started with the unit's name and such a verb. At best that is `likely`.
 
 use super::chain::{self, Finding, Suspect};
-use super::scripts::base;
+use super::scripts::{base, program};
 use super::{Gathered, Question, files, verdict};
 use crate::host::exec_cache::Executed;
 use crate::host::journal::UnitNote;
@@ -78,6 +78,8 @@ fn by_command(unit: &str, verbs: &[&str], question: &Question, gathered: &Gather
             told(unit, question, gathered)
         ));
     };
+    let kills = ["kill"];
+    let verbs = if ended_by_itself(unit, question, gathered) { &kills[..] } else { verbs };
     let notes = gathered.newest_images(question.good);
     let asked = |note: &&&Executed| asks(note, unit, verbs);
     let facts =
@@ -104,6 +106,11 @@ fn by_command(unit: &str, verbs: &[&str], question: &Question, gathered: &Gather
             told(unit, question, gathered)
         ));
     }
+    if !suspects.iter().any(|one| one.facts.euid == Some(0)) {
+        return Attribution::unknown(format!(
+            "systemd does not say who asked for it, and who was started with {unit} among its arguments is not root: it may have been refused"
+        ));
+    }
     let when = suspects.iter().map(|one| one.when).max().unwrap_or_default();
     if note_of_job(unit, question, gathered).is_some() {
         for suspect in &mut suspects {
@@ -118,9 +125,8 @@ fn by_command(unit: &str, verbs: &[&str], question: &Question, gathered: &Gather
 
 /// Whether it is a program that asks systemd for something, or that sends signals.
 pub(super) fn is_client(note: &Executed) -> bool {
-    let program = base(&note.interpreter);
-    let script = note.command.get(1).map(|script| base(script)).unwrap_or_default();
-    CLIENTS.contains(&program) || CLIENTS.contains(&script) || KILLERS.contains(&program)
+    let program = program(&note.interpreter, &note.command);
+    CLIENTS.contains(&program) || KILLERS.contains(&program)
 }
 
 fn asks(note: &Executed, unit: &str, verbs: &[&str]) -> bool {
@@ -133,7 +139,10 @@ fn asks(note: &Executed, unit: &str, verbs: &[&str]) -> bool {
     if !is_client(note) {
         return false;
     }
-    let is_verb = |argument: &str| verbs.iter().any(|verb| argument.to_ascii_lowercase().contains(verb));
+    // The unit may be named like a verb.
+    let is_verb = |argument: &str| {
+        !means(argument, unit, stem) && verbs.iter().any(|verb| argument.to_ascii_lowercase().contains(verb))
+    };
     arguments().any(is_verb) && arguments().any(|argument| means(argument, unit, stem))
 }
 
@@ -145,10 +154,27 @@ fn means(argument: &str, unit: &str, stem: &str) -> bool {
     argument == unit || argument == stem || by_pattern || argument.ends_with(&format!(":{unit}"))
 }
 
-/// The job systemd noted for the unit since then.
+/// The first job systemd noted for the unit since then: a later one is the agent's, which puts it right.
 fn note_of_job<'a>(unit: &str, question: &Question, gathered: &'a Gathered) -> Option<&'a UnitNote> {
+    notes_of(unit, question, gathered).find(|note| note.job.is_some())
+}
+
+/// Whether its main process ended before systemd had anything to do for the unit: by itself, or by a signal. Nobody who
+/// asked for a job, and was perhaps refused, did that.
+fn ended_by_itself(unit: &str, question: &Question, gathered: &Gathered) -> bool {
+    let mut telling =
+        notes_of(unit, question, gathered).filter(|note| note.job.is_some() || note.exit.is_some());
+    telling.next().is_some_and(|note| note.job.is_none())
+}
+
+/// What systemd noted of the unit since then, oldest first.
+fn notes_of<'a>(
+    unit: &str,
+    question: &Question,
+    gathered: &'a Gathered,
+) -> impl Iterator<Item = &'a UnitNote> {
     let since = gathered.wall(question.good);
-    gathered.units.iter().rev().find(|note| note.unit == unit && note.at >= since && note.job.is_some())
+    gathered.units.iter().filter(move |note| note.unit == unit && note.at >= since)
 }
 
 /// What systemd itself said of the unit's end.

@@ -107,6 +107,13 @@ pub fn arguments(verb: Verb, allowed: Allowed, words: &[String]) -> Vec<String> 
     args
 }
 
+/// Whether a command line, as apt's history has it, is one of ours: nobody else gives all of these options at once.
+pub fn is_own_call(command: &str) -> bool {
+    let fixed = arguments(Verb::Remove, Allowed::default(), &[]);
+    let options = fixed.iter().filter(|word| word.contains("::"));
+    command.starts_with(APT_GET) && options.into_iter().all(|option| command.contains(option.as_str()))
+}
+
 /// What a simulated run would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Simulated {

@@ -138,7 +138,7 @@ fn firewall() -> Vec<Way> {
         nft("nft delete rule", "firewall:input/deleted", &format!("sudo nft delete rule inet agentd input handle {}", handle.replace("RULE", "8001"))),
         nft("nft that stays", "firewall:input/replaced", &format!("(echo replace rule inet agentd input handle {} tcp dport 8002 drop; for _ in $(seq 600); do sudo nft list chain inet agentd input | grep -q '8002.*accept' && break; sleep 0.1; done) | sudo nft -i > /dev/null", handle.replace("RULE", "8002")))
             .alive(),
-        by_sudo("iptables-nft", "firewall:tables", "sudo iptables-nft -A INPUT -p tcp --dport 667 -j DROP").by("/usr/sbin/xtables-nft-multi"),
+        by_sudo("iptables-nft", "firewall:table/ip filter", "sudo iptables-nft -A INPUT -p tcp --dport 667 -j DROP").by("/usr/sbin/xtables-nft-multi"),
         nft("nft flush ruleset", "firewall:input/flushed", "sudo nft flush ruleset"),
         nft("nft -f of a unit", "firewall:output", "echo 'add rule inet agentd output tcp dport 668 drop' > /run/way.nft; systemd-run --quiet --collect nft -f /run/way.nft")
             .by_machine("root"),

@@ -48,7 +48,8 @@ pub fn prepare(lab: &Lab, machine: &dyn Inside, ways: &[Way]) {
         let text = format!(
             "[Unit]\nDescription={unit}\n[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
         );
-        machine.write(&format!("/etc/systemd/system/{unit}.service"), &text);
+        // As a package brings it: what lies in /etc cannot be masked.
+        machine.write(&format!("/usr/lib/systemd/system/{unit}.service"), &text);
     }
     machine.run(&["systemctl", "daemon-reload"]).ok();
     offer_packages(lab, machine);
