@@ -151,6 +151,8 @@ impl Inquiry {
         for kind in KindName::ALL.into_iter().filter(|kind| !blind(*kind)) {
             match scope.of_kind(kind) {
                 None => {}
+                // While somebody's dpkg is at work its changes are not looked at: only a full look says that all is right.
+                Some(None) if kind == KindName::Package && *scope != Scope::Full => {}
                 Some(None) => {
                     // What is right again by itself is no longer wrong.
                     self.wrong
@@ -176,6 +178,7 @@ impl Inquiry {
         for kind in KindName::ALL.into_iter().filter(|kind| *kind != KindName::Package) {
             match scope.of_kind(kind) {
                 None => {}
+                Some(_) if kind == KindName::Package => {}
                 Some(None) => drop(self.looked.insert(kind, now)),
                 Some(Some(keys)) => {
                     keys.iter().for_each(|key| self.is_good(ResourceId::new(kind, key.clone()), now));

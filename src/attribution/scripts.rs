@@ -39,7 +39,10 @@ const ELSEWHERE: [&str; 6] = [".", "source", "eval", "history", "fc", "trap"];
 
 /// Whether a fork of this program does nothing but become another one, however long it prepares that.
 pub(super) fn only_starts(image: &Executed) -> bool {
-    STARTERS.contains(&base(&image.interpreter))
+    // What was there before the notes were is known by its short name alone. Which of the two it was is all that rests
+    // on that: the process, its user and its login are the same.
+    let program = if image.interpreter.is_empty() { &image.name } else { base(&image.interpreter) };
+    STARTERS.contains(&program) || image.interpreter.is_empty() && program.starts_with('(')
 }
 
 /// The last part of a path.

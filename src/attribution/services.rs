@@ -24,9 +24,23 @@ const CLIENTS: [&str; 11] = [
 ];
 /// Programs that send signals to processes by their name.
 const KILLERS: [&str; 2] = ["killall", "pkill"];
-/// What changes whether a unit runs; parts of words, since D-Bus calls are named `StopUnit` and the like.
-const RUN_VERBS: [&str; 9] =
-    ["stop", "start", "restart", "reload", "kill", "isolate", "--now", "freeze", "condrestart"];
+/// What changes whether a unit runs. Calls over D-Bus begin with the same words: `StopUnit`.
+const RUN_VERBS: [&str; 14] = [
+    "stop",
+    "start",
+    "restart",
+    "try-restart",
+    "reload-or-restart",
+    "try-reload-or-restart",
+    "condrestart",
+    "force-reload",
+    "kill",
+    "isolate",
+    "--now",
+    "freeze",
+    "emergency",
+    "rescue",
+];
 /// What changes whether a unit is started at boot.
 const BOOT_VERBS: [&str; 10] =
     ["enable", "disable", "mask", "unmask", "preset", "reenable", "revert", "link", "remove", "defaults"];
@@ -139,9 +153,12 @@ fn asks(note: &Executed, unit: &str, verbs: &[&str]) -> bool {
     if !is_client(note) {
         return false;
     }
-    // The unit may be named like a verb.
+    // `stop`, `--now`, or a call such as `StopUnit`: the unit may be named like a verb, and `is-enabled` only asks.
     let is_verb = |argument: &str| {
-        !means(argument, unit, stem) && verbs.iter().any(|verb| argument.to_ascii_lowercase().contains(verb))
+        let call = argument.rsplit('.').next().unwrap_or(argument).to_ascii_lowercase();
+        let is_word = verbs.contains(&argument);
+        !means(argument, unit, stem)
+            && (is_word || call.contains("unit") && verbs.iter().any(|verb| call.starts_with(verb)))
     };
     arguments().any(is_verb) && arguments().any(|argument| means(argument, unit, stem))
 }

@@ -399,6 +399,24 @@ fn a_package_is_asked_of_whoever_is_on_top_of_dpkg() {
     written.apt = vec![run("apt-get remove -y nginx", &["nginx"], 50)];
     assert!(told(&nginx, &written).starts_with("unknown"), "that was before it was right");
 
+    let by_sudo = Executed {
+        parent: 198,
+        parent_started: 19_800,
+        ..image(199, "/usr/bin/dpkg", &["dpkg", "-i", "x.deb"])
+    };
+    let sudo = image(198, "/usr/bin/sudo", &["sudo", "dpkg", "-i", "x.deb"]);
+    let through_sudo = gathered(vec![sudo, by_sudo], vec![seen(199)]);
+    assert_eq!(told(&nginx, &through_sudo), "certain: /usr/bin/dpkg as root by alice");
+    let mut ours = gathered(vec![], vec![]);
+    let options = crate::kind::package::apt::arguments(
+        crate::kind::package::apt::Verb::Install,
+        crate::kind::package::apt::Allowed::default(),
+        &["nginx".to_owned()],
+    );
+    let call = format!("{} {}", crate::kind::package::apt::APT_GET, options.join(" "));
+    ours.apt = vec![AptRun { requested_by: None, ..run(&call, &["nginx"], 203) }];
+    assert!(told(&nginx, &ours).starts_with("unknown"), "the agent's own");
+
     let alone = image(203, "/usr/bin/dpkg", &["dpkg", "-r", "nginx"]);
     assert_eq!(told(&nginx, &gathered(vec![alone], vec![])), "likely: /usr/bin/dpkg as root by alice");
     assert!(told(&question("package:curl", &[]), &gathered(vec![apt], vec![])).starts_with("unknown"));
@@ -408,7 +426,11 @@ fn a_package_is_asked_of_whoever_is_on_top_of_dpkg() {
 fn a_unit_is_asked_of_whoever_called_it_by_its_name() {
     let nginx = question("service:nginx.service", &["state"]);
     let call = |pid, words: &[&str]| image(pid, "/usr/bin/systemctl", words);
-    let of = |notes: Vec<Executed>| told(&nginx, &gathered(notes, vec![]));
+    let at = Timestamp::from_second(200).unwrap();
+    let job = UnitNote { unit: "nginx.service".into(), at, job: Some("stop".into()), exit: None };
+    let of = |notes: Vec<Executed>| {
+        told(&nginx, &Gathered { units: vec![job.clone()], ..gathered(notes, vec![]) })
+    };
     assert_eq!(
         of(vec![call(200, &["systemctl", "stop", "nginx"])]),
         "likely: /usr/bin/systemctl as root by alice"
@@ -446,8 +468,14 @@ fn a_unit_is_asked_of_whoever_called_it_by_its_name() {
     assert!(two.starts_with("unknown: more than one changed it"), "{two}");
     assert!(of(vec![call(200, &["systemctl", "stop", "ngin*"])]).starts_with("likely"));
 
+    let call_of = |unit: &str| call(200, &["systemctl", "show", "-p", "MainPID", unit]);
+    assert!(of(vec![call_of("nginx")]).starts_with("unknown"), "only asked");
+    let kill = question("service:held-kill.service", &["state"]);
+    assert!(told(&kill, &gathered(vec![call_of("held-kill.service")], vec![])).starts_with("unknown"));
+    let ben = Executed { uid: 1001, euid: 1001, ..call(200, &["systemctl", "stop", "nginx"]) };
+    assert!(of(vec![ben]).contains("may have been refused"), "he may have been refused");
+
     let mut killed = gathered(vec![], vec![]);
-    let at = Timestamp::from_second(200).unwrap();
     killed.units =
         vec![UnitNote { unit: "nginx.service".into(), at, job: None, exit: Some("killed 9".into()) }];
     assert!(told(&nginx, &killed).ends_with("its main process ended: killed 9"));
