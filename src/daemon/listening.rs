@@ -203,13 +203,14 @@ impl Daemon {
         }
     }
 
-    /// When the first of the suspensions ends by itself; none that did already, which is the next pass's business.
+    /// When the first of the suspensions ends by itself. An end that was waited for stays waited for until it was
+    /// looked at, also when what is suspended is asked for in between: then it is no longer among them.
     pub(super) fn end_of_suspension(&self) -> Option<Instant> {
         let ends = self.view.suspensions.iter().filter_map(|suspension| suspension.until);
         let left =
             ends.map(|end| end.duration_since(self.clock.now())).filter(jiff::SignedDuration::is_positive);
-        let wait = left.min()?.unsigned_abs() + Duration::from_millis(50);
-        Some(now_plus(wait))
+        let first = left.min().map(|left| now_plus(left.unsigned_abs() + Duration::from_millis(50)));
+        [first, self.timers.resume].into_iter().flatten().min()
     }
 
     /// Follows what the settings name now. Of another branch nothing was accepted yet.

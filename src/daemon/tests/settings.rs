@@ -1,6 +1,7 @@
 //! The settings, and what the host is, move.
 
 use super::*;
+use crate::control::wire::SuspendOrder;
 use crate::model::vocabulary::Sync;
 
 const TELLING: &[(&str, &str)] = &[(MOTD, "{host} {site} {folder}")];
@@ -113,4 +114,15 @@ fn a_person_s_word_outlives_a_restart() {
     site.restart();
     site.forge.plug_in();
     site.shows(MOTD, "new");
+}
+
+#[test]
+fn drift_is_put_right_when_a_suspension_ends_by_itself() {
+    let site = Site::following(TELLING);
+    let order = SuspendOrder { target: "all".parse().unwrap(), reason: "a look".to_owned(), seconds: 1 };
+    site.ask::<serde_json::Value>(&Request::Suspend(order)).unwrap();
+    std::fs::write(site.file(MOTD), "mine for now").unwrap();
+    // Nothing else is due for an hour.
+    site.shows(MOTD, "web-1 fra ");
+    assert_eq!(site.status().suspensions, []);
 }

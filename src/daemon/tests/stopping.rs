@@ -77,7 +77,7 @@ fn sync_telling(socket: PathBuf, took: mpsc::Sender<()>) -> SyncReply {
     let order = Request::Sync(SyncOrder { fetch: FetchFirst::Yes });
     runtime.block_on(async {
         let mut client = Client::connect(&socket).await.unwrap();
-        client.ask_with_progress(&order, &mut |_| drop(took.send(()))).await.unwrap()
+        client.ask_with_progress(&order, &mut |_| took.send(()).unwrap_or_default()).await.unwrap()
     })
 }
 
