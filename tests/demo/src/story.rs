@@ -119,7 +119,10 @@ pub fn tell(terminal: &Terminal) {
     let second = new_host(terminal, &lab, &forge, &archives[1], Suite::Trixie, package);
     enrol(terminal, &second, 9090);
     compare(terminal, [&first, &second]);
-    terminal.step("all of it removed again", || drop((first, second, forge, archives, lab)));
+    terminal.step("all of it removed again", || {
+        both([first, second].map(|host| || drop(host)));
+        drop((forge, archives, lab));
+    });
     terminal.done("all done", begun.elapsed());
 }
 
