@@ -90,7 +90,7 @@ pub fn fleet(roles: &[String]) -> Tree {
 
 /// A mean of 4 KiB, and a few of 100 KiB.
 pub fn content(number: usize, version: usize) -> String {
-    let size = if number % 50 == 0 { 100 << 10 } else { 2 << 10 };
+    let size = if number.is_multiple_of(50) { 100 << 10 } else { 2 << 10 };
     let line = format!("{number}.{version} and so on\n");
     line.repeat(size / line.len())
 }

@@ -260,6 +260,7 @@ struct Output {
 
 impl Output {
     /// All of it; or what there was by then, if something that the program left behind keeps the pipe open.
+    #[allow(clippy::disallowed_methods)] // a deadline for a real process is real time
     fn until(self, deadline: Instant) -> Vec<u8> {
         let _ = self.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         std::mem::take(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
@@ -327,12 +328,11 @@ mod tests {
     #[test]
     fn what_a_program_leaves_running_does_not_hold_up_its_end() {
         let run = Run { time_limit: Duration::from_secs(50), ..sh("sleep 60 & echo $!; exit 3") };
-        let before = Instant::now();
+        // Had it waited for what was left behind, that had ended by itself and could not be ended any more.
         let done = SystemPrograms.run(&run).unwrap();
         let left = String::from_utf8(done.stdout).unwrap().trim().parse().unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(left), nix::sys::signal::SIGKILL).unwrap();
         assert_eq!(done.code, Some(3));
-        assert!(before.elapsed() < run.time_limit, "it waited for what was left behind");
     }
 
     #[test]
