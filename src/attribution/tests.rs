@@ -381,6 +381,26 @@ fn a_package_is_asked_of_whoever_is_on_top_of_dpkg() {
     let attribution = attribute(&nginx, &both);
     assert_eq!(attribution.evidence, [Evidence::Fanotify, Evidence::ExecCache, Evidence::AptHistory]);
 
+    // What sudo was told to start is not sudo.
+    let sudo = image(199, "/usr/bin/sudo", &["sudo", "dpkg", "--remove", "nginx"]);
+    let alone = Executed { parent: 199, parent_started: 19_900, ..dpkg.clone() };
+    let elevated = gathered(vec![sudo, alone], vec![seen(201)]);
+    assert_eq!(told(&nginx, &elevated), "certain: /usr/bin/dpkg as root by alice");
+
+    // The agent's own run, by which the package came back, is not who removed it.
+    let words = crate::kind::package::apt::arguments(
+        crate::kind::package::apt::Verb::Install,
+        crate::kind::package::apt::Allowed::default(),
+        &["nginx:amd64=1".to_owned()],
+    );
+    let own = format!("/usr/bin/apt-get {}", words.join(" "));
+    let mut back = gathered(vec![apt.clone()], vec![]);
+    back.apt = vec![removed.clone(), AptRun { requested_by: None, ..run(&own, &["nginx"], 206) }];
+    assert_eq!(told(&nginx, &back), "likely: /usr/bin/apt-get as root by alice");
+    let mut only = gathered(vec![], vec![]);
+    only.apt = back.apt.split_off(1);
+    assert!(told(&nginx, &only).starts_with("unknown"));
+
     // Another one ran meanwhile, and did not touch this package.
     let other = image(202, "/usr/bin/apt-get", &["apt-get", "install", "curl"]);
     let mut two = gathered(vec![apt.clone(), dpkg, other], vec![seen(201), seen(202)]);
@@ -474,6 +494,18 @@ fn a_unit_is_asked_of_whoever_called_it_by_its_name() {
     assert!(told(&kill, &gathered(vec![call_of("held-kill.service")], vec![])).starts_with("unknown"));
     let ben = Executed { uid: 1001, euid: 1001, ..call(200, &["systemctl", "stop", "nginx"]) };
     assert!(of(vec![ben]).contains("may have been refused"), "he may have been refused");
+
+    let at = Timestamp::from_second(200).unwrap();
+    let exit = UnitNote { unit: "nginx.service".into(), at, job: None, exit: Some("killed 9".into()) };
+    let again = UnitNote { job: Some("start".into()), exit: None, ..exit.clone() };
+    let mut by_signal = gathered(vec![call(200, &["systemctl", "stop", "nginx"])], vec![]);
+    by_signal.units = vec![exit.clone(), again.clone()];
+    assert!(told(&nginx, &by_signal).starts_with("unknown"), "nobody's job ended it");
+    by_signal.units.rotate_left(1);
+    assert!(told(&nginx, &by_signal).starts_with("likely"), "a job was noted first");
+    let mut sent = gathered(vec![call(200, &["systemctl", "kill", "nginx"])], vec![]);
+    sent.units = vec![exit, again];
+    assert!(told(&nginx, &sent).starts_with("likely"));
 
     let mut killed = gathered(vec![], vec![]);
     killed.units =
