@@ -41,6 +41,11 @@ impl Default for Lines {
 }
 
 impl Lines {
+    /// Whether some were held back and that is still to be told.
+    pub const fn are_held_back(&self) -> bool {
+        self.held_back > 0
+    }
+
     fn may(&mut self, now: Duration) -> bool {
         if !self.pace.take(now) {
             self.held_back += 1;

@@ -87,7 +87,9 @@ impl Daemon {
             event::of_pass(report, Occasion { pass: summary.id, commit, at }, &self.view.lines, &view.lines);
         let lines = (&mut self.lines, self.clock.since_boot());
         journal::pass(&told, report, summary, revision, lines);
-        head.iter().for_each(journal::head);
+        // In a storm not each of them: the next one is later in the chain, and covers those before.
+        let may_tell = !self.lines.are_held_back() || self.heads.take(self.clock.since_boot());
+        head.iter().filter(|_| may_tell).for_each(journal::head);
         self.followers.tell(at, told);
     }
 

@@ -16,15 +16,18 @@ const LONE: usize = 400;
 /// Writes managed files `rate` times a second, in turn and by their names, as far as this machine keeps up, and ten
 /// times as often files beside them; for so many seconds. Prints how many writes there were of each.
 const STORM: &str = r#"
-use strict; use Time::HiRes qw(time sleep);
+use strict; use Config;
+my $clock = $Config{archname} =~ /x86_64/ ? 228 : 113;
+sub now { my $at = pack('q2', 0, 0); syscall($clock, 1, $at) == 0 or die "no clock"; my ($s, $ns) = unpack('q2', $at); $s + $ns / 1e9 }
+sub pause { select(undef, undef, undef, $_[0]) }
 my ($seconds, $rate) = @ARGV;
-my ($begun, $held, $beside) = (time, 0, 0);
+my ($begun, $held, $beside) = (now(), 0, 0);
 my @beside;
 for my $n (0..199) { open(my $file, '>', "/srv/held/beside$n") or die; push @beside, $file; }
-while ((my $past = time - $begun) < $seconds) {
+while ((my $past = now() - $begun) < $seconds) {
     my $due = $past * $rate - $held;
     $due = 500 if $due > 500;
-    if ($due < 1) { sleep 0.002; next; }
+    if ($due < 1) { pause(0.002); next; }
     for (1..$due) {
         if (open(my $file, '+<', "/srv/held/f" . ($held % 20))) { syswrite $file, "storm $held"; close $file; }
         $held++;
@@ -36,21 +39,24 @@ print "$held written, $beside beside\n";
 
 /// Changes one file after the other, waits until each is right again, and prints how many milliseconds that took.
 const EDITS: &str = r#"
-use strict; use Time::HiRes qw(time sleep);
-my ($first, $count, $pause) = @ARGV;
+use strict; use Config;
+my $clock = $Config{archname} =~ /x86_64/ ? 228 : 113;
+sub now { my $at = pack('q2', 0, 0); syscall($clock, 1, $at) == 0 or die "no clock"; my ($s, $ns) = unpack('q2', $at); $s + $ns / 1e9 }
+sub pause { select(undef, undef, undef, $_[0]) }
+my ($first, $count, $rest) = @ARGV;
 for my $n ($first .. $first + $count - 1) {
     my $path = "/srv/lone/l$n";
-    my $begun = time;
+    my $begun = now();
     open(my $file, '>', $path) or die "$path: $!"; print $file "edited"; close $file;
     while (1) {
         my $text = '';
         if (open(my $file, '<', $path)) { local $/; $text = <$file> // ''; close $file; }
         last if $text eq "lone $n\n";
-        die "$path was not put right" if time - $begun > 60;
-        sleep 0.0005;
+        die "$path was not put right" if now() - $begun > 60;
+        pause(0.0005);
     }
-    printf "%.1f\n", (time - $begun) * 1000;
-    sleep $pause;
+    printf "%.1f\n", (now() - $begun) * 1000;
+    pause($rest);
 }
 "#;
 
@@ -155,7 +161,8 @@ fn events_that_were_lost_while_the_agent_was_stopped_are_one_full_pass() {
         host.run(&["kill", "-CONT", agent]).ok();
         host.wait_until("the edit is undone", LIMIT, || host.read("/srv/lone/l7") == "lone 7\n");
         host.wait_until("the loss is told", LIMIT, || number(folders(&status(&host)), "/overflows") == 1);
-        let made_up = || lines(&host).iter().filter(|line| line.contains("events were lost")).count();
+        let made_up =
+            || lines(&host).iter().filter(|line| line.contains("events were lost: one full pass")).count();
         host.wait_until("the full pass is made", LIMIT, || made_up() == 1);
         // It still sees, and nothing more was made of it.
         assert_eq!(edits(&host, 8, 1, "0").len(), 1);
