@@ -36,6 +36,7 @@ mod bench;
 mod firewall;
 mod foundation;
 mod harness;
+mod history;
 mod inside;
 mod lifecycle;
 mod main_path;
