@@ -106,7 +106,8 @@ fn two_writers_of_one_file_are_told_of_with_how_to_settle_it() {
         let lines = journal(&host, CONTESTED);
         assert_eq!(lines.len(), 1, "{lines:?}");
         let corrections = journal(&host, CORRECTED).len();
-        assert_eq!(corrections, 4, "at once, and after 2, 6 and 18 seconds");
+        // At once, and after 2, 6 and 18 seconds; one that the rival overwrote before the second look is none.
+        assert!((1..=4).contains(&corrections), "{corrections}");
 
         host.run(&["systemctl", "stop", "rival"]).ok();
         // Exits with 0 in sync, with 1 if something else differs.
@@ -116,6 +117,6 @@ fn two_writers_of_one_file_are_told_of_with_how_to_settle_it() {
         let followed = host.run(&["journalctl", "--quiet", "--output=cat", "--unit=follower"]).ok();
         let events: Vec<Json> = followed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let word = |word: &str| events.iter().filter(|event| event["event"] == word).count();
-        assert!(word("corrected") >= 5 && word("contested") == 1, "{followed}");
+        assert!(word("corrected") > corrections && word("contested") == 1, "{followed}");
     }
 }

@@ -67,7 +67,7 @@ fn a_firewall_that_cuts_off_the_remote_takes_itself_back_and_stays_away() {
     host.wait_until("the first one is back", LIMIT, || rules(&host) == before);
     assert!(boots(&host).contains("agentd:first"));
     // The agent looks again (it heard of the change) and does not load it again.
-    let said = "agentctl status | grep -q 'not confirmed in time'";
+    let said = "journalctl --unit agentd --no-pager | grep -q 'not confirmed in time'";
     host.wait_until("it says why", LIMIT, || host.sh(said).success());
     assert_eq!(rules(&host), before);
     // Until then the host is held to what was confirmed.
