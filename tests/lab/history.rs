@@ -85,6 +85,15 @@ fn a_correction_is_one_line_of_the_journal_and_a_tampered_record_does_not_fit_th
     }
 }
 
+/// How often the agent tried to put the file right that somebody else writes, as the history has it.
+fn tries(host: &Host) -> usize {
+    let told = host.run(&["agentctl", "history", "file:/etc/fought.conf", "--json"]).ok();
+    let told: Json = serde_json::from_str(&told).unwrap();
+    let drifts = told["drifts"].as_array().unwrap().iter();
+    let fought = drifts.filter(|drift| drift["verdict"] != "behind");
+    fought.map(|drift| drift["attempts"].as_array().unwrap().len()).sum()
+}
+
 #[test]
 fn two_writers_of_one_file_are_told_of_with_how_to_settle_it() {
     for suite in Suite::ALL {
@@ -105,9 +114,8 @@ fn two_writers_of_one_file_are_told_of_with_how_to_settle_it() {
         assert!(message.contains("agentctl suspend file:/etc/fought.conf"), "{message}");
         let lines = journal(&host, CONTESTED);
         assert_eq!(lines.len(), 1, "{lines:?}");
-        let corrections = journal(&host, CORRECTED).len();
-        // At once, and after 2, 6 and 18 seconds; one that the rival overwrote before the second look is none.
-        assert!((1..=4).contains(&corrections), "{corrections}");
+        // One that the rival overwrote before the second look is no correction: the tries are counted.
+        assert_eq!(tries(&host), 4, "at once, and after 2, 6 and 18 seconds");
 
         host.run(&["systemctl", "stop", "rival"]).ok();
         // Exits with 0 in sync, with 1 if something else differs.
@@ -117,6 +125,7 @@ fn two_writers_of_one_file_are_told_of_with_how_to_settle_it() {
         let followed = host.run(&["journalctl", "--quiet", "--output=cat", "--unit=follower"]).ok();
         let events: Vec<Json> = followed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let word = |word: &str| events.iter().filter(|event| event["event"] == word).count();
-        assert!(word("corrected") > corrections && word("contested") == 1, "{followed}");
+        let done = word("corrected") + word("not-converging");
+        assert!(done >= 5 && word("corrected") > 0 && word("contested") == 1, "{followed}");
     }
 }
