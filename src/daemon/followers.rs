@@ -21,7 +21,7 @@ pub struct Followers {
 
 impl Followers {
     /// Tells everybody who follows, in one answer.
-    pub fn tell(&mut self, at: Timestamp, told: Vec<Happening>) {
+    pub fn tell(&mut self, at: Timestamp, told: Vec<impl Into<Happening>>) {
         self.waiting.retain(|replies| !replies.is_gone());
         if told.is_empty() {
             return;
@@ -29,7 +29,7 @@ impl Followers {
         let mut events = Vec::with_capacity(told.len());
         for what in told {
             self.number += 1;
-            events.push(Event { schema: SCHEMA, number: self.number, at, what });
+            events.push(Event { schema: SCHEMA, number: self.number, at, what: what.into() });
         }
         for replies in &self.waiting {
             replies.more(Reply::Events(EventsReply { events: events.clone() }));

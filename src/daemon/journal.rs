@@ -10,7 +10,7 @@ use crate::model::{ResourceStatus, Revision, Trigger, escape};
 use crate::reconcile::PassReport;
 use crate::record::Noted;
 use crate::status::PassSummary;
-use crate::status::event::{About, Happening};
+use crate::status::event::{About, Found, Happening, OnHost, Turn};
 
 // Made once by `systemd-id128 new`, numbered from there; never changed.
 
@@ -72,7 +72,8 @@ pub fn pass(
     let loud =
         summary.triggers.iter().any(|trigger| *trigger != Trigger::Watch && *trigger != Trigger::Interval);
     let author = revision.map_or("none", |revision| revision.author.as_str());
-    told.iter().filter(|one| loud || !is_a_line(one) || lines.may(now)).for_each(|one| resource(one, author));
+    let lines_of = told.iter().filter(|one| is_a_line(one));
+    lines_of.filter(|_| loud || lines.may(now)).for_each(|one| line(one, author));
     let commit = revision.map_or("none", |revision| revision.commit.as_str());
     let pass = summary.id;
     if let Some(fault) = &report.record_fault {
@@ -101,10 +102,10 @@ pub fn head(noted: &Noted) {
 }
 
 /// Tells of what happens besides passes, as far as it is not told where it is decided.
-pub fn host(told: &[Happening]) {
+pub fn host(told: &[OnHost]) {
     for one in told {
         match one {
-            Happening::WatcherLost(watching) => warn!(
+            OnHost::WatcherLost(watching) => warn!(
                 message_id = WATCHER,
                 watcher = watching.name,
                 method = watching.method,
@@ -113,7 +114,7 @@ pub fn host(told: &[Happening]) {
                 watching.method,
                 escape::line(watching.message.as_deref().unwrap_or("the full pass covers it")),
             ),
-            Happening::WatcherBack(watching) => info!(
+            OnHost::WatcherBack(watching) => info!(
                 message_id = WATCHER,
                 watcher = watching.name,
                 method = watching.method,
@@ -122,77 +123,44 @@ pub fn host(told: &[Happening]) {
                 watching.method,
             ),
             // An overflow is told where the full pass is asked for; people and the source where they are heard.
-            Happening::WatcherOverflowed(_)
-            | Happening::RevisionInForce { .. }
-            | Happening::RevisionRefused { .. }
-            | Happening::SourceFailing { .. }
-            | Happening::SourceBack
-            | Happening::Suspended { .. }
-            | Happening::Resumed { .. }
-            | Happening::DriftSeen(_)
-            | Happening::BehindSeen(_)
-            | Happening::Corrected(_)
-            | Happening::Applied(_)
-            | Happening::Failed(_)
-            | Happening::NotConverging(_)
-            | Happening::Contested(_)
-            | Happening::Held(_)
-            | Happening::Unread { .. }
-            | Happening::RightAgain { .. } => {}
+            OnHost::WatcherOverflowed(_)
+            | OnHost::RevisionInForce { .. }
+            | OnHost::RevisionRefused { .. }
+            | OnHost::SourceFailing { .. }
+            | OnHost::SourceBack
+            | OnHost::Suspended { .. }
+            | OnHost::Resumed { .. } => {}
         }
     }
 }
 
-/// Whether the journal has a line for it.
+/// Whether a pass has a line in the journal for it.
 fn is_a_line(told: &Happening) -> bool {
     match told {
-        Happening::DriftSeen(about) => about.line.status == ResourceStatus::Drifted,
-        Happening::Corrected(_)
-        | Happening::Applied(_)
-        | Happening::Contested(_)
-        | Happening::BehindSeen(_)
-        | Happening::Failed(_)
-        | Happening::NotConverging(_)
-        | Happening::Held(_)
-        | Happening::Unread { .. }
-        | Happening::RightAgain { .. } => true,
-        Happening::RevisionInForce { .. }
-        | Happening::RevisionRefused { .. }
-        | Happening::SourceFailing { .. }
-        | Happening::SourceBack
-        | Happening::WatcherLost(_)
-        | Happening::WatcherBack(_)
-        | Happening::WatcherOverflowed(_)
-        | Happening::Suspended { .. }
-        | Happening::Resumed { .. } => false,
+        // What was put right, failed or is fought about in the same pass has a line of its own.
+        Happening::Resource { turn: Turn::DriftSeen, about } => about.line.status == ResourceStatus::Drifted,
+        Happening::Resource { .. } | Happening::Found(_) => true,
+        Happening::Host(_) => false,
     }
 }
 
-fn resource(told: &Happening, author: &str) {
+fn line(told: &Happening, author: &str) {
     match told {
-        Happening::Corrected(about) => change(CORRECTED, about, author),
-        Happening::Applied(about) => change(APPLIED, about, author),
-        Happening::Contested(about) => differs(CONTESTED, about, author),
-        // What was put right, failed or is fought about in the same pass has a line of its own.
-        Happening::DriftSeen(about) if about.line.status != ResourceStatus::Drifted => {}
-        Happening::DriftSeen(about)
-        | Happening::BehindSeen(about)
-        | Happening::Failed(about)
-        | Happening::NotConverging(about)
-        | Happening::Held(about) => differs(DIFFERS, about, author),
-        Happening::Unread { what, message } => warn!("{what} can't be read: {}", escape::line(message)),
-        Happening::RightAgain { resource } => {
+        Happening::Resource { turn, about } => match turn {
+            Turn::Corrected => change(CORRECTED, about, author),
+            Turn::Applied => change(APPLIED, about, author),
+            Turn::Contested => differs(CONTESTED, about, author),
+            Turn::DriftSeen | Turn::BehindSeen | Turn::Failed | Turn::NotConverging | Turn::Held => {
+                differs(DIFFERS, about, author);
+            }
+        },
+        Happening::Found(Found::Unread { what, message }) => {
+            warn!("{what} can't be read: {}", escape::line(message));
+        }
+        Happening::Found(Found::RightAgain { resource }) => {
             info!(resource = %resource, kind = resource.kind.as_str(), "{} is right again", shown(resource));
         }
-        Happening::RevisionInForce { .. }
-        | Happening::RevisionRefused { .. }
-        | Happening::SourceFailing { .. }
-        | Happening::SourceBack
-        | Happening::WatcherLost(_)
-        | Happening::WatcherBack(_)
-        | Happening::WatcherOverflowed(_)
-        | Happening::Suspended { .. }
-        | Happening::Resumed { .. } => {}
+        Happening::Host(_) => {}
     }
 }
 

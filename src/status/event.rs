@@ -28,26 +28,51 @@ pub struct Event {
     pub what: Happening,
 }
 
-/// What happened.
+/// What happened. For programs all of it is flat: the word under `event` is a different one in each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
+#[serde(untagged)]
 pub enum Happening {
-    /// The host moved: a resource is not as declared any more.
-    DriftSeen(Box<About>),
+    /// A pass found or did something about a resource.
+    Resource {
+        /// What.
+        #[serde(rename = "event")]
+        turn: Turn,
+        /// How the resource stands.
+        #[serde(flatten)]
+        about: Box<About>,
+    },
+    /// A pass found something out about a resource of which there is nothing to show.
+    Found(Found),
+    /// The host or its agent, besides passes.
+    Host(OnHost),
+}
+
+/// What a pass found or did about a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Turn {
+    /// The host moved: it is not as declared any more.
+    DriftSeen,
     /// The declaration moved, or was never reached, and nothing is done about it in this pass.
-    BehindSeen(Box<About>),
+    BehindSeen,
     /// A drift was undone.
-    Corrected(Box<About>),
+    Corrected,
     /// What the declaration newly demands was done.
-    Applied(Box<About>),
+    Applied,
     /// Putting it right failed.
-    Failed(Box<About>),
+    Failed,
     /// It was changed and would not stay so.
-    NotConverging(Box<About>),
+    NotConverging,
     /// Someone else keeps changing it back.
-    Contested(Box<About>),
+    Contested,
     /// It has to wait, or a person suspended it.
-    Held(Box<About>),
+    Held,
+}
+
+/// What a pass found out about a resource of which there is nothing to show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Found {
     /// It could not be read.
     Unread {
         /// A kind or a resource.
@@ -60,6 +85,12 @@ pub enum Happening {
         /// Which.
         resource: ResourceId,
     },
+}
+
+/// What happens besides passes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum OnHost {
     /// Another revision is in force.
     RevisionInForce {
         /// Which.
@@ -136,26 +167,16 @@ impl Happening {
     /// Which resource it is about, if it is about one.
     pub fn resource(&self) -> Option<&ResourceId> {
         match self {
-            Happening::DriftSeen(about)
-            | Happening::BehindSeen(about)
-            | Happening::Corrected(about)
-            | Happening::Applied(about)
-            | Happening::Failed(about)
-            | Happening::NotConverging(about)
-            | Happening::Contested(about)
-            | Happening::Held(about) => Some(&about.line.resource),
-            Happening::RightAgain { resource } => Some(resource),
-            Happening::Unread { .. }
-            | Happening::RevisionInForce { .. }
-            | Happening::RevisionRefused { .. }
-            | Happening::SourceFailing { .. }
-            | Happening::SourceBack
-            | Happening::WatcherLost(_)
-            | Happening::WatcherBack(_)
-            | Happening::WatcherOverflowed(_)
-            | Happening::Suspended { .. }
-            | Happening::Resumed { .. } => None,
+            Happening::Resource { about, .. } => Some(&about.line.resource),
+            Happening::Found(Found::RightAgain { resource }) => Some(resource),
+            Happening::Found(Found::Unread { .. }) | Happening::Host(_) => None,
         }
+    }
+}
+
+impl From<OnHost> for Happening {
+    fn from(what: OnHost) -> Self {
+        Happening::Host(what)
     }
 }
 
@@ -193,23 +214,23 @@ pub fn of_pass(
         .iter()
         .map(|(kind, key, why)| (ResourceId::new(*kind, key.clone()).to_string(), why.clone()));
     let unread = blind.chain(single).filter(|(what, _)| !was_unread(what));
-    told.extend(unread.map(|(what, message)| Happening::Unread { what, message }));
+    told.extend(unread.map(|(what, message)| Happening::Found(Found::Unread { what, message })));
     let is_wrong = |line: &&ResourceLine| !is_right(line.status);
     for line in before.iter().filter(is_wrong) {
         let resource = &line.resource;
         let still = after.iter().filter(is_wrong).any(|line| line.resource == *resource);
         if !still && !report.findings.iter().any(|seen| seen.resource == *resource) {
-            told.push(Happening::RightAgain { resource: resource.clone() });
+            told.push(Happening::Found(Found::RightAgain { resource: resource.clone() }));
         }
     }
     told
 }
 
 /// What is true now and was not before, besides what passes tell of.
-pub fn between(before: &Snapshot, after: &Snapshot) -> Vec<Happening> {
+pub fn between(before: &Snapshot, after: &Snapshot) -> Vec<OnHost> {
     let mut told = Vec::new();
     if let Some(revision) = after.applied.as_ref().filter(|now| before.applied.as_ref() != Some(now)) {
-        told.push(Happening::RevisionInForce {
+        told.push(OnHost::RevisionInForce {
             commit: revision.commit.clone(),
             author: revision.author.clone(),
             subject: revision.subject.clone(),
@@ -218,13 +239,13 @@ pub fn between(before: &Snapshot, after: &Snapshot) -> Vec<Happening> {
     let was_refused = |commit: &CommitId| before.rejected.as_ref().is_some_and(|old| old.commit == *commit);
     if let Some(refused) = after.rejected.as_ref().filter(|now| !was_refused(&now.commit)) {
         let (reason, message) = (refused.reason.clone(), refused.message.clone());
-        told.push(Happening::RevisionRefused { commit: refused.commit.clone(), reason, message });
+        told.push(OnHost::RevisionRefused { commit: refused.commit.clone(), reason, message });
     }
     match (before.source.failing_since, after.source.failing_since) {
         (None, Some(_)) => {
-            told.push(Happening::SourceFailing { message: after.source.error.clone().unwrap_or_default() })
+            told.push(OnHost::SourceFailing { message: after.source.error.clone().unwrap_or_default() })
         }
-        (Some(_), None) => told.push(Happening::SourceBack),
+        (Some(_), None) => told.push(OnHost::SourceBack),
         (None, None) | (Some(_), Some(_)) => {}
     }
     watches(&before.watches, &after.watches, &mut told);
@@ -232,34 +253,35 @@ pub fn between(before: &Snapshot, after: &Snapshot) -> Vec<Happening> {
         |snapshot: &Snapshot, target: &str| snapshot.suspensions.iter().any(|one| one.target == target);
     for one in after.suspensions.iter().filter(|one| !is_in(before, &one.target)) {
         let (target, owner, reason) = (one.target.clone(), one.owner.clone(), one.reason.clone());
-        told.push(Happening::Suspended { target, owner, reason });
+        told.push(OnHost::Suspended { target, owner, reason });
     }
     let ended = before.suspensions.iter().filter(|one| !is_in(after, &one.target));
-    told.extend(ended.map(|one| Happening::Resumed { target: one.target.clone() }));
+    told.extend(ended.map(|one| OnHost::Resumed { target: one.target.clone() }));
     told
 }
 
 fn of_resource(seen: &Seen, on: Occasion<'_>, before: &[ResourceLine], told: &mut Vec<Happening>) {
     let known = |status| before.iter().any(|line| line.resource == seen.resource && line.status == status);
     let was_wrong = before.iter().any(|line| line.resource == seen.resource && !is_right(line.status));
-    let about = || {
+    let mut tell = |turn| {
         let line = standing::line_of(seen, on.at);
-        Box::new(About { line, drift: seen.drift, pass: on.pass, commit: on.commit.cloned() })
+        let about = About { line, drift: seen.drift, pass: on.pass, commit: on.commit.cloned() };
+        told.push(Happening::Resource { turn, about: Box::new(about) });
     };
     if !was_wrong && seen.verdict == Verdict::Drifted {
-        told.push(Happening::DriftSeen(about()));
+        tell(Turn::DriftSeen);
     }
     if seen.contested && !known(ResourceStatus::Contested) {
-        told.push(Happening::Contested(about()));
+        tell(Turn::Contested);
     }
     let news = !known(seen.status) || seen.tried;
     match seen.status {
-        ResourceStatus::Corrected => told.push(Happening::Corrected(about())),
-        ResourceStatus::Synced => told.push(Happening::Applied(about())),
-        ResourceStatus::Behind if news => told.push(Happening::BehindSeen(about())),
-        ResourceStatus::Failed if news => told.push(Happening::Failed(about())),
-        ResourceStatus::NotConverging if news => told.push(Happening::NotConverging(about())),
-        ResourceStatus::Waiting | ResourceStatus::Suspended if news => told.push(Happening::Held(about())),
+        ResourceStatus::Corrected => tell(Turn::Corrected),
+        ResourceStatus::Synced => tell(Turn::Applied),
+        ResourceStatus::Behind if news => tell(Turn::BehindSeen),
+        ResourceStatus::Failed if news => tell(Turn::Failed),
+        ResourceStatus::NotConverging if news => tell(Turn::NotConverging),
+        ResourceStatus::Waiting | ResourceStatus::Suspended if news => tell(Turn::Held),
         // Told as seen, or as contested.
         ResourceStatus::Drifted
         | ResourceStatus::Contested
@@ -273,19 +295,19 @@ fn of_resource(seen: &Seen, on: Occasion<'_>, before: &[ResourceLine], told: &mu
     }
 }
 
-fn watches(before: &[WatchHealth], after: &[WatchHealth], told: &mut Vec<Happening>) {
+fn watches(before: &[WatchHealth], after: &[WatchHealth], told: &mut Vec<OnHost>) {
     let is_blind = |watch: &WatchHealth| watch.live_since.is_none() || watch.blind_since.is_some();
     for now in after {
         let old = before.iter().find(|old| old.name == now.name && old.method == now.method);
         let (name, method, message) = (now.name.clone(), now.method.clone(), now.message.clone());
         let watching = Watching { name, method, message };
         match (old.is_some_and(is_blind), is_blind(now)) {
-            (false, true) => told.push(Happening::WatcherLost(watching.clone())),
-            (true, false) => told.push(Happening::WatcherBack(watching.clone())),
+            (false, true) => told.push(OnHost::WatcherLost(watching.clone())),
+            (true, false) => told.push(OnHost::WatcherBack(watching.clone())),
             (false, false) | (true, true) => {}
         }
         if old.is_some_and(|old| old.overflows < now.overflows) {
-            told.push(Happening::WatcherOverflowed(watching));
+            told.push(OnHost::WatcherOverflowed(watching));
         }
     }
 }

@@ -10,7 +10,9 @@ use agentd::model::{
 use agentd::reconcile::report::Seen;
 use agentd::reconcile::{PassReport, Scope};
 use agentd::status::ResourceLine;
-use agentd::status::event::{About, Event, Happening, Occasion, SCHEMA, Watching, of_pass};
+use agentd::status::event::{
+    About, Event, Found, Happening, Occasion, OnHost, SCHEMA, Turn, Watching, of_pass,
+};
 use agentd::status::standing::{Standing, line_of};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -154,27 +156,32 @@ fn samples() -> Vec<Happening> {
     };
     let watching = || Watching { name: "file".into(), method: "fanotify".into(), message: None };
     let text = || "text".to_owned();
-    vec![
-        Happening::DriftSeen(bare()),
-        Happening::BehindSeen(about(ResourceStatus::Behind)),
-        Happening::Corrected(about(ResourceStatus::Corrected)),
-        Happening::Applied(about(ResourceStatus::Synced)),
-        Happening::Failed(about(ResourceStatus::Failed)),
-        Happening::NotConverging(about(ResourceStatus::NotConverging)),
-        Happening::Contested(about(ResourceStatus::Contested)),
-        Happening::Held(about(ResourceStatus::Waiting)),
-        Happening::Unread { what: text(), message: text() },
-        Happening::RightAgain { resource: motd() },
-        Happening::RevisionInForce { commit: commit(), author: text(), subject: text() },
-        Happening::RevisionRefused { commit: commit(), reason: text(), message: text() },
-        Happening::SourceFailing { message: text() },
-        Happening::SourceBack,
-        Happening::WatcherLost(watching()),
-        Happening::WatcherBack(watching()),
-        Happening::WatcherOverflowed(Watching { message: Some(text()), ..watching() }),
-        Happening::Suspended { target: text(), owner: text(), reason: text() },
-        Happening::Resumed { target: text() },
-    ]
+    let of_resource = |turn, about| Happening::Resource { turn, about };
+    let of_host = [
+        OnHost::RevisionInForce { commit: commit(), author: text(), subject: text() },
+        OnHost::RevisionRefused { commit: commit(), reason: text(), message: text() },
+        OnHost::SourceFailing { message: text() },
+        OnHost::SourceBack,
+        OnHost::WatcherLost(watching()),
+        OnHost::WatcherBack(watching()),
+        OnHost::WatcherOverflowed(Watching { message: Some(text()), ..watching() }),
+        OnHost::Suspended { target: text(), owner: text(), reason: text() },
+        OnHost::Resumed { target: text() },
+    ];
+    let mut samples = vec![
+        of_resource(Turn::DriftSeen, bare()),
+        of_resource(Turn::BehindSeen, about(ResourceStatus::Behind)),
+        of_resource(Turn::Corrected, about(ResourceStatus::Corrected)),
+        of_resource(Turn::Applied, about(ResourceStatus::Synced)),
+        of_resource(Turn::Failed, about(ResourceStatus::Failed)),
+        of_resource(Turn::NotConverging, about(ResourceStatus::NotConverging)),
+        of_resource(Turn::Contested, about(ResourceStatus::Contested)),
+        of_resource(Turn::Held, about(ResourceStatus::Waiting)),
+        Happening::Found(Found::Unread { what: text(), message: text() }),
+        Happening::Found(Found::RightAgain { resource: motd() }),
+    ];
+    samples.extend(of_host.map(Happening::Host));
+    samples
 }
 
 fn valid(validator: &Validator, event: &Value) -> bool {

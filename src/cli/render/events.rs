@@ -6,7 +6,7 @@ use super::style::Tone;
 use super::times::took;
 use crate::model::escape;
 use crate::status::ResourceLine;
-use crate::status::event::{About, Event, Happening, Watching};
+use crate::status::event::{About, Event, Found, Happening, OnHost, Turn, Watching};
 
 /// Words for what happened stand in a column of this width.
 const WORD: usize = 14;
@@ -14,46 +14,63 @@ const WORD: usize = 14;
 /// One line: when, what, about what.
 pub fn line(event: &Event, look: &Look) -> String {
     let (word, tone, about) = match &event.what {
-        Happening::DriftSeen(about) => ("drifted", Tone::Warn, seen(about, look)),
-        Happening::BehindSeen(about) => ("behind", Tone::Warn, seen(about, look)),
-        Happening::Corrected(about) => ("corrected", Tone::Good, done(about, look)),
-        Happening::Applied(about) => ("applied", Tone::Good, done(about, look)),
-        Happening::Failed(about) => ("failed", Tone::Bad, told(about, look)),
-        Happening::NotConverging(about) => ("not converging", Tone::Bad, told(about, look)),
-        Happening::Contested(about) => ("contested", Tone::Bad, told(about, look)),
-        Happening::Held(about) => {
+        Happening::Resource { turn, about } => of_resource(*turn, about, look),
+        Happening::Found(Found::Unread { what, message }) => {
+            ("unread", Tone::Bad, format!("{}: {}", escape::line(what), escape::line(message)))
+        }
+        Happening::Found(Found::RightAgain { resource }) => {
+            ("right again", Tone::Good, name(look, &resource.to_string()))
+        }
+        Happening::Host(what) => of_host(what),
+    };
+    let word = look.painter.paint(tone, &format!("{word:WORD$}"));
+    format!("{} {word} {about}\n", look.clock(event.at)).replace(" \n", "\n")
+}
+
+/// A word, how it looks, and what is told.
+type Told = (&'static str, Tone, String);
+
+fn of_resource(turn: Turn, about: &About, look: &Look) -> Told {
+    match turn {
+        Turn::DriftSeen => ("drifted", Tone::Warn, seen(about, look)),
+        Turn::BehindSeen => ("behind", Tone::Warn, seen(about, look)),
+        Turn::Corrected => ("corrected", Tone::Good, done(about, look)),
+        Turn::Applied => ("applied", Tone::Good, done(about, look)),
+        Turn::Failed => ("failed", Tone::Bad, told(about, look)),
+        Turn::NotConverging => ("not converging", Tone::Bad, told(about, look)),
+        Turn::Contested => ("contested", Tone::Bad, told(about, look)),
+        Turn::Held => {
             let status = about.line.status.to_string().to_lowercase();
             ("held", tone_of(about.line.status), format!("{}: {status}", told(about, look)))
         }
-        Happening::Unread { what, message } => {
-            ("unread", Tone::Bad, format!("{}: {}", escape::line(what), escape::line(message)))
-        }
-        Happening::RightAgain { resource } => ("right again", Tone::Good, name(look, &resource.to_string())),
-        Happening::RevisionInForce { commit, author, subject } => {
+    }
+}
+
+fn of_host(what: &OnHost) -> Told {
+    match what {
+        OnHost::RevisionInForce { commit, author, subject } => {
             let words = format!("{} {} ({})", commit.short(), escape::line(subject), escape::line(author));
             ("revision", Tone::Strong, words)
         }
-        Happening::RevisionRefused { commit, reason, message } => (
+        OnHost::RevisionRefused { commit, reason, message } => (
             "refused",
             Tone::Bad,
             format!("{} {}: {}", commit.short(), escape::line(reason), escape::line(message)),
         ),
-        Happening::SourceFailing { message } => {
+        OnHost::SourceFailing { message } => {
             ("source failing", Tone::Bad, escape::line(message).into_owned())
         }
-        Happening::SourceBack => ("source back", Tone::Good, String::new()),
-        Happening::WatcherLost(one) => ("watcher lost", Tone::Bad, watching(one)),
-        Happening::WatcherBack(one) => ("watcher back", Tone::Good, watching(one)),
-        Happening::WatcherOverflowed(one) => ("events lost", Tone::Warn, watching(one)),
-        Happening::Suspended { target, owner, reason } => {
+        OnHost::SourceBack => ("source back", Tone::Good, String::new()),
+        OnHost::WatcherLost(one) => ("watcher lost", Tone::Bad, watching(one)),
+        OnHost::WatcherBack(one) => ("watcher back", Tone::Good, watching(one)),
+        OnHost::WatcherOverflowed(one) => ("events lost", Tone::Warn, watching(one)),
+        OnHost::Suspended { target, owner, reason } => {
             let words =
                 format!("{} by {}: {}", escape::line(target), escape::line(owner), escape::line(reason));
             ("suspended", Tone::Warn, words)
         }
-        Happening::Resumed { target } => ("resumed", Tone::Plain, escape::line(target).into_owned()),
-    };
-    let word = look.painter.paint(tone, &format!("{word:WORD$}"));
-    format!("{} {word} {about}\n", look.clock(event.at)).replace(" \n", "\n")
+        OnHost::Resumed { target } => ("resumed", Tone::Plain, escape::line(target).into_owned()),
+    }
 }
 
 fn name(look: &Look, name: &str) -> String {
