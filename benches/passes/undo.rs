@@ -82,7 +82,7 @@ fn same_steps(folder: &Path, bytes: &[u8], visible: &mut Times, synced: &mut Tim
     synced.push(began.elapsed());
 }
 
-/// Deletes the agent's table and waits until it is there again.
+/// Deletes one rule after another by hand, never the same twice, and waits until each is there again.
 pub fn firewall(rounds: usize) {
     let netfilter = SystemNetfilter::open().unwrap();
     let rules = said(&mut nft(&["list", "table", "inet", "agentd"]));
@@ -90,11 +90,9 @@ pub fn firewall(rounds: usize) {
     let file = Path::new("/run/bench.nft");
     std::fs::write(file, &rules).unwrap();
     let (mut ours, mut floor) = (Times::default(), Times::default());
-    for _ in 0..rounds {
-        // What was corrected a moment ago is left alone for a while: the count of that ends with the process.
-        said(Command::new("systemctl").args(["restart", "agentd"]));
-        std::thread::sleep(REST * 8);
-        said(&mut nft(&["delete", "table", "inet", "agentd"]));
+    for round in 0..rounds {
+        let port = (work::FIRST_PORT + round).to_string();
+        said(nft(&["delete", "rule", "inet", "agentd", "input", "handle"]).arg(handle_of_rule(&port)));
         let (began, deleted) = (Instant::now(), netfilter.generation().unwrap());
         wait("the firewall", began, || netfilter.generation().unwrap() != deleted);
         ours.push(began.elapsed());
@@ -102,6 +100,7 @@ pub fn firewall(rounds: usize) {
             said(&mut nft(&["list", "table", "inet", "agentd"])).lines().count(),
             rules.lines().count()
         );
+        std::thread::sleep(REST);
         // In an empty network of its own, where nobody watches.
         let apart = std::thread::spawn(move || {
             #[allow(unsafe_code)]
@@ -116,8 +115,15 @@ pub fn firewall(rounds: usize) {
         floor.push(Duration::from_secs_f64(apart.join().unwrap() / 1e3));
     }
     let goal = Goal::most(30.0);
-    say(Row::new("firewall of 200 rules deleted to restored, floor: nft -f, p50", "ms", ours.median(), goal)
-        .over(floor.median()));
+    let figure = "one of 200 firewall rules deleted to restored, floor: nft -f, p50";
+    say(Row::new(figure, "ms", ours.median(), goal).over(floor.median()));
+}
+
+/// The number by which the kernel knows the rule of a port.
+fn handle_of_rule(port: &str) -> String {
+    let listed = said(&mut nft(&["-a", "list", "table", "inet", "agentd"]));
+    let rule = listed.lines().find(|line| line.contains(&format!("dport {port} "))).unwrap();
+    rule.rsplit(' ').next().unwrap().to_owned()
 }
 
 /// Stops each of W3's units once and waits until it runs again; between them restarts one that nobody holds.

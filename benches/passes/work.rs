@@ -32,6 +32,8 @@ pub const MANY: Files = Files { base: "/srv/many", count: 100_000, folders: 10_0
 /// How many units and rules W3 has, and packages, if the host has as many.
 pub const UNITS: usize = 30;
 pub const RULES: usize = 200;
+/// What the first of the rules lets in; each further one the next.
+pub const FIRST_PORT: usize = 20_000;
 pub const PACKAGES: usize = 200;
 
 impl Files {
@@ -68,7 +70,7 @@ pub fn server(packages: &[String]) -> String {
     }
     text.push_str("[firewall]\ninput = \"accept\"\n");
     for number in 0..RULES {
-        text.push_str(&format!("[firewall.rules.r{number}]\nallow = [\"tcp/{}\"]\n", 20_000 + number));
+        text.push_str(&format!("[firewall.rules.r{number}]\nallow = [\"tcp/{}\"]\n", FIRST_PORT + number));
     }
     text
 }

@@ -15,24 +15,28 @@ pub struct WatchMap {
     ways: HashMap<PathBuf, BTreeSet<OsString>>,
 }
 
+/// Sorted lists and not maps: there is one entry for each of 10,000 files, and it is kept for good.
 #[derive(Debug, Default)]
 struct Folder {
-    anything: Vec<LookAt>,
-    names: HashMap<OsString, Vec<LookAt>>,
+    anything: Box<[LookAt]>,
+    /// By name; more than one thing may stand behind a name.
+    names: Box<[(Box<OsStr>, LookAt)]>,
 }
 
 impl WatchMap {
     /// The map of these watches.
     pub fn new(watches: Vec<Watch>) -> Self {
         let mut map = WatchMap::default();
+        let mut folders: HashMap<PathBuf, (Vec<LookAt>, Vec<_>)> = HashMap::new();
         for Watch { folder, name, look_at } in watches {
             map.add_way(&folder);
-            let entry = map.folders.entry(folder).or_default();
+            let (anything, names) = folders.entry(folder).or_default();
             match name {
-                Some(name) => entry.names.entry(name.into()).or_default().push(look_at),
-                None => entry.anything.push(look_at),
+                Some(name) => names.push((OsString::from(name).into_boxed_os_str(), look_at)),
+                None => anything.push(look_at),
             }
         }
+        map.folders = folders.into_iter().map(|(path, content)| (path, Folder::of(content))).collect();
         map
     }
 
@@ -54,17 +58,17 @@ impl WatchMap {
     /// What is watched by name in a folder.
     pub fn names(&self, folder: &Path) -> impl Iterator<Item = &OsStr> {
         let folder = self.folders.get(folder).into_iter();
-        folder.flat_map(|folder| folder.names.keys().map(OsString::as_os_str))
+        folder.flat_map(|folder| folder.names.iter().map(|(name, _)| &**name))
     }
 
     /// What to look at when the content of a watched folder changes at `path`.
     pub fn at<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a LookAt> {
         let in_folder = path.parent().and_then(|parent| self.folders.get(parent));
-        let named = in_folder.zip(path.file_name()).and_then(|(folder, name)| folder.names.get(name));
+        let named = in_folder.zip(path.file_name()).map(|(folder, name)| folder.named(name));
         // The folder itself as the subject: its mode changed, it was moved or removed.
         let itself = self.folders.get(path).map(|folder| &folder.anything);
         let any = in_folder.map(|folder| &folder.anything);
-        named.into_iter().chain(any).chain(itself).flatten()
+        named.into_iter().flatten().chain(any.into_iter().chain(itself).flatten())
     }
 
     /// Whether something watched lies below a folder on the way that came or went.
@@ -76,13 +80,13 @@ impl WatchMap {
     /// Everything to look at below a folder that came or went.
     pub fn below<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a LookAt> {
         let folders = self.folders.iter().filter(move |(folder, _)| folder.starts_with(path));
-        folders.flat_map(|(_, folder)| folder.anything.iter().chain(folder.names.values().flatten()))
+        folders.flat_map(|(_, folder)| folder.everything())
     }
 
     /// Everything to look at in one folder.
     pub fn in_folder<'a>(&'a self, folder: &Path) -> impl Iterator<Item = &'a LookAt> + use<'a> {
         let folder = self.folders.get(folder).into_iter();
-        folder.flat_map(|folder| folder.anything.iter().chain(folder.names.values().flatten()))
+        folder.flat_map(Folder::everything)
     }
 
     /// The kinds that watch the content of a folder.
@@ -104,6 +108,23 @@ impl WatchMap {
             }
             child = parent;
         }
+    }
+}
+
+impl Folder {
+    fn of((anything, mut names): (Vec<LookAt>, Vec<(Box<OsStr>, LookAt)>)) -> Self {
+        names.sort_unstable();
+        Folder { anything: anything.into(), names: names.into() }
+    }
+
+    fn named<'a>(&'a self, name: &OsStr) -> impl Iterator<Item = &'a LookAt> + use<'a> {
+        let first = self.names.partition_point(|(known, _)| &**known < name);
+        let end = first + self.names[first..].partition_point(|(known, _)| &**known == name);
+        self.names[first..end].iter().map(|(_, look_at)| look_at)
+    }
+
+    fn everything(&self) -> impl Iterator<Item = &LookAt> {
+        self.anything.iter().chain(self.names.iter().map(|(_, look_at)| look_at))
     }
 }
 
@@ -142,6 +163,7 @@ mod tests {
         let map = map();
         assert_eq!(shown(map.at(Path::new("/etc/nginx/site"))).len(), 1);
         assert!(shown(map.at(Path::new("/etc/nginx/other"))).is_empty());
+        assert!(shown(map.at(Path::new("/etc/nginx/sit"))).is_empty());
         assert_eq!(shown(map.at(Path::new("/var/lib/dpkg/status"))), ["Kind(Package)"]);
     }
 
