@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use agentd::daemon::{self, Place};
+use agentd::host::memory;
 use agentd::worker::{Processes, Worker};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -43,6 +44,7 @@ enum Entry {
 }
 
 fn main() -> ExitCode {
+    memory::be_small();
     if is_command_line(std::env::args_os().next().as_deref()) {
         return agentctl::main();
     }

@@ -23,6 +23,11 @@ pub const OUTPUT_LIMIT: usize = 16 << 20;
 /// How long after its end a program's output is waited for: whatever it left running may keep the pipe for ever.
 const LEFT_OPEN: Duration = Duration::from_secs(1);
 
+/// Some programs write word by word, nft among them. To be woken for each takes longer than all their work: after fewer
+/// bytes than this, the reader lets more come together for a moment.
+const MANY: usize = 4096;
+const PAUSE: Duration = Duration::from_micros(200);
+
 /// One run of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -267,6 +272,7 @@ impl Output {
     }
 }
 
+#[allow(clippy::disallowed_methods)] // paces the reading of a real pipe
 fn drain(mut pipe: impl Read + Send + 'static) -> Output {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let (end, ended) = mpsc::channel();
@@ -274,9 +280,14 @@ fn drain(mut pipe: impl Read + Send + 'static) -> Output {
     std::thread::spawn(move || {
         let mut chunk = vec![0u8; 64 << 10];
         while let Ok(count @ 1..) = pipe.read(&mut chunk) {
-            let mut kept = into.lock().unwrap_or_else(PoisonError::into_inner);
-            let room = OUTPUT_LIMIT.saturating_sub(kept.len());
-            kept.extend_from_slice(&chunk[..count.min(room)]);
+            {
+                let mut kept = into.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = OUTPUT_LIMIT.saturating_sub(kept.len());
+                kept.extend_from_slice(&chunk[..count.min(room)]);
+            }
+            if count < MANY {
+                std::thread::sleep(PAUSE);
+            }
         }
         let _ = end.send(());
     });

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::listing::Listing;
-use super::nft::{call, list_own, list_tables, nft};
+use super::nft::{call, list, nft};
 use super::render::Source;
 use super::spec::{RuleBody, SetBody, Spec};
-use super::state::{State, differences, states};
+use super::state::{State, states};
 use crate::host::program::{Files, Programs};
 use crate::kind::Specs;
 use crate::model::{Digest, Key};
@@ -75,7 +75,7 @@ pub fn compile(
 fn try_out(programs: &dyn Programs, source: &Source) -> Result<Listing, CompileFault> {
     let load = |text: &str| call(programs, &nft(&["-f", "-"], text));
     load(source.text()).map_err(|complaint| blame(&complaint, source))?;
-    let (_, others) = list_tables(programs)?;
+    let (own, others) = list(programs)?;
     if let Some(other) = others.first() {
         let message = format!(
             "the declared rules make a table `{} {}`: only ours is allowed",
@@ -83,19 +83,18 @@ fn try_out(programs: &dyn Programs, source: &Source) -> Result<Listing, CompileF
         );
         return Err(CompileFault::Refused { owner: None, message });
     }
-    let first = list_own(programs)?;
+    let listing = own.ok_or_else(|| "nft took the rules and made no table of them".to_owned())?;
     // What will be loaded on the host and at boot is the listing: prove here that it loads, and as the same.
-    load(&first.loadable())?;
-    let second = list_own(programs)?;
-    let (before, after) = (states(&first), states(&second));
-    match before.iter().find(|(key, state)| !differences(Some(state), after.get(*key)).is_empty()) {
-        None => Ok(second),
-        Some((key, _)) => Err(CompileFault::Refused {
-            owner: Some(key.clone()),
+    load(&listing.loadable())?;
+    let again = call(programs, &nft(&["-j", "list", "table", "inet", "agentd"], ""))?;
+    match listing.differs_from(&again.stdout).map_err(|fault| format!("{fault:?}"))? {
+        None => Ok(listing),
+        Some(key) => Err(CompileFault::Refused {
             message: format!(
                 "nft {} does not read back its own listing of `firewall:{key}`: say it in other words",
-                first.version
+                listing.version
             ),
+            owner: Some(key),
         }),
     }
 }

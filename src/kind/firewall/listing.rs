@@ -95,6 +95,30 @@ impl Listing {
         }
     }
 
+    /// The first resource of which another listing, `nft -j list …` of our table, says something else; none if both
+    /// mean the same.
+    pub fn differs_from(&self, json: &[u8]) -> Result<Option<Key>, ListingFault> {
+        let mut objects: BTreeMap<(String, String), Value> = BTreeMap::new();
+        let mut rules: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for (kind, value) in items(json)? {
+            match kind.as_str() {
+                "metainfo" | "table" => {}
+                "rule" => {
+                    rules.entry(word(&value, "chain").to_owned()).or_default().push(normal_rule(&value));
+                }
+                _ => drop(objects.insert((kind, word(&value, "name").to_owned()), value)),
+            }
+        }
+        for object in &self.objects {
+            let other = objects.remove(&(object.kind.clone(), object.name.clone()));
+            let rules = rules.remove(&object.name).filter(|_| object.kind == "chain").unwrap_or_default();
+            if let Some(owner) = object.differs_from(other.as_ref(), &rules) {
+                return Ok(Some(owner));
+            }
+        }
+        Ok(objects.into_keys().next().map(|(kind, name)| object_owner(&kind, &name)))
+    }
+
     /// The text that loads exactly this in the place of whatever our table is, in one transaction.
     pub fn loadable(&self) -> String {
         let mut text = format!("{REPLACE}table inet agentd {{\n");
@@ -118,6 +142,17 @@ impl Listing {
 }
 
 impl Object {
+    fn differs_from(&self, other: Option<&Value>, rules: &[Value]) -> Option<Key> {
+        // Without elements here they come and go by themselves, or there are none.
+        let other = other.map(|other| normal_object(other, self.elements.is_empty()));
+        if !other.is_some_and(|other| other.json == self.json && other.elements == self.elements) {
+            return Some(self.owner.clone());
+        }
+        let differs = self.rules.iter().zip(rules).find(|(rule, other)| rule.json != **other);
+        let rule = differs.map(|(rule, _)| rule.owner.clone());
+        rule.or_else(|| (self.rules.len() != rules.len()).then(|| self.owner.clone()))
+    }
+
     /// Its block, as nft reads it.
     pub fn text(&self) -> String {
         let Object { kind, name, head, element_lines, rules, .. } = self;

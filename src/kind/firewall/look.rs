@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::listing::Listing;
-use super::nft::{Foreign, list_own, list_tables};
+use super::nft::{self, Foreign};
 use super::spec::{Hook, HookName, Policy, Spec};
 use super::state::{State, states};
 use crate::host::Host;
@@ -39,8 +39,7 @@ pub fn look(host: &Host, last: Option<&Arc<Seen>>) -> Result<Arc<Seen>, String> 
     {
         return Ok(Arc::clone(last));
     }
-    let (exists, foreign) = list_tables(&*host.programs)?;
-    let own = if exists { Some(list_own(&*host.programs)?) } else { None };
+    let (own, foreign) = nft::list(&*host.programs)?;
     let states = own.as_ref().map(states).unwrap_or_default();
     let unchanged = generation()? == before;
     Ok(Arc::new(Seen { generation: unchanged.then_some(before), own, states, foreign }))

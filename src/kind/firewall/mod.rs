@@ -50,6 +50,7 @@ use apply::UNDONE;
 use compile::{CompileFault, Compiled, compile};
 use listing::Listing;
 use look::{Seen, look, notes};
+use render::Source;
 use spec::{Exclusive, keys};
 use state::differences;
 use undo::Window;
@@ -116,8 +117,16 @@ impl Kind for Firewall {
 
     fn rehearse(&mut self, host: &Host, specs: &Specs<Spec>) -> Vec<Diagnostic> {
         let Some((_, first)) = specs.iter().next() else { return Vec::new() };
-        match self.compile(host, specs, &Seen::default()) {
-            Ok(()) | Err(CompileFault::Untried(_)) => Vec::new(),
+        let source = render::render(specs);
+        if self.is_compiled(&source, None) {
+            return Vec::new();
+        }
+        match compile(&*host.programs, &source, specs) {
+            Ok(compiled) => {
+                self.compiled = Some(compiled);
+                Vec::new()
+            }
+            Err(CompileFault::Untried(_)) => Vec::new(),
             Err(CompileFault::Refused { owner, message }) => {
                 let declared = owner.and_then(|owner| specs.get(&owner)).unwrap_or(first);
                 vec![Diagnostic::error("refused-by-nft", &declared.provenance.winner, message)]
@@ -132,10 +141,8 @@ impl Kind for Firewall {
             return Ok(Observed::default());
         }
         let failed = |message| ObserveError { kind: KindName::Firewall, message };
-        let seen = look(host, self.seen.as_ref()).map_err(failed)?;
-        self.seen = Some(Arc::clone(&seen));
+        let seen = self.look(host, want.specs).map_err(failed)?;
         if !want.specs.is_empty() {
-            self.compile(host, want.specs, &seen).map_err(|fault| failed(fault.to_string()))?;
             self.undone = self.undone(host, want.specs, &seen).map_err(failed)?;
         }
         Ok(Observed {
@@ -208,21 +215,40 @@ impl Firewall {
         Firewall { window, ..Firewall::default() }
     }
 
-    /// Brings the declared table into nft's own form, unless that was done before by the same nft.
-    fn compile(&mut self, host: &Host, specs: &Specs<Spec>, seen: &Seen) -> Result<(), CompileFault> {
+    /// Lists what the kernel has, and brings the declared table into nft's own form unless that was done before by the
+    /// same nft: both at once where it was not, for each takes several runs of nft and neither needs the other.
+    fn look(&mut self, host: &Host, specs: &Specs<Spec>) -> Result<Arc<Seen>, String> {
         let source = render::render(specs);
-        let digest = Digest::of(source.text().as_bytes());
-        let same_nft = |compiled: &Compiled| match &seen.own {
-            Some(own) => own.version == compiled.listing.version,
-            None => true,
+        let to_compile = !specs.is_empty() && !self.is_compiled(&source, None);
+        let seen = self.seen.take();
+        let (seen, compiled) = std::thread::scope(|scope| {
+            let compiling = to_compile.then(|| scope.spawn(|| compile(&*host.programs, &source, specs)));
+            let seen = look(host, seen.as_ref());
+            let compiled = compiling.map(|compiling| {
+                compiling.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            (seen, compiled)
+        });
+        let seen = seen?;
+        self.seen = Some(Arc::clone(&seen));
+        let another_nft = compiled.is_none() && !self.is_compiled(&source, seen.own.as_ref());
+        let compiled = match another_nft && !specs.is_empty() {
+            true => Some(compile(&*host.programs, &source, specs)),
+            false => compiled,
         };
-        if self.compiled.as_deref().is_some_and(|compiled| compiled.source == digest && same_nft(compiled)) {
-            return Ok(());
+        if let Some(compiled) = compiled {
+            self.compiled = None;
+            self.compiled = Some(compiled.map_err(|fault| fault.to_string())?);
         }
-        self.compiled = None;
-        let compiled = compile(&*host.programs, &source, specs)?;
-        self.compiled = Some(compiled);
-        Ok(())
+        Ok(seen)
+    }
+
+    /// Whether we have this table in nft's own form, by the same nft as a listing of ours.
+    fn is_compiled(&self, source: &Source, listed: Option<&Listing>) -> bool {
+        let digest = Digest::of(source.text().as_bytes());
+        self.compiled.as_deref().is_some_and(|compiled| {
+            compiled.source == digest && listed.is_none_or(|own| own.version == compiled.listing.version)
+        })
     }
 
     /// Whether the declared table is one that was undone, and how the one before it stands.

@@ -56,39 +56,65 @@ pub fn nft(args: &[&str], stdin: &str) -> Run {
 
 /// Runs it; anything but success is a message for a person.
 pub fn call(programs: &dyn Programs, run: &Run) -> Result<Finished, String> {
-    let done = programs.run(run).map_err(|error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        format!("{error}{cause}; is the package nftables installed? (apt-get install nftables)")
-    })?;
+    let done = start(programs, run)?;
     match done.succeeded() {
         true => Ok(done),
-        false => Err(format!("nft {} failed: {}", run.args.join(" "), done.complaint())),
+        false => Err(failed(run, &done)),
     }
 }
 
-/// Lists our table. The JSON and the text come from two runs; a change in between is noticed and the listing
-/// taken anew.
-pub fn list_own(programs: &dyn Programs) -> Result<Listing, String> {
+fn start(programs: &dyn Programs, run: &Run) -> Result<Finished, String> {
+    programs.run(run).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("{error}{cause}; is the package nftables installed? (apt-get install nftables)")
+    })
+}
+
+fn failed(run: &Run, done: &Finished) -> String {
+    format!("nft {} failed: {}", run.args.join(" "), done.complaint())
+}
+
+/// Lists our table, if it is there, and all others with their chains but without rules: cheap however large docker's
+/// rule set is. Two runs and no more. A change between them is noticed and the listing taken anew.
+pub fn list(programs: &dyn Programs) -> Result<(Option<Listing>, Vec<Foreign>), String> {
     const ATTEMPTS: usize = 10;
+    let all = nft(&["-j", "list tables; list chains; list table inet agentd"], "");
+    let mut why = String::new();
     for _ in 0..ATTEMPTS {
-        let json = call(programs, &nft(&["-j", "list", "table", "inet", "agentd"], ""))?;
+        let json = start(programs, &all)?;
+        if !json.succeeded() {
+            // As a rule: there is no table of ours.
+            let (exists, foreign) =
+                tables(&documents(&call(programs, &nft(&["-j", "list tables; list chains"], ""))?.stdout))?;
+            if !exists {
+                return Ok((None, foreign));
+            }
+            why = failed(&all, &json);
+            continue;
+        }
+        let documents = documents(&json.stdout);
+        let Some((own, others)) = documents.split_last() else {
+            return Err("nft lists nothing where it should list our table".to_owned());
+        };
         let text = call(programs, &nft(&["-a", "-s", "list", "table", "inet", "agentd"], ""))?;
-        match Listing::parse(&json.stdout, &text.stdout) {
-            Ok(listing) => return Ok(listing),
+        match Listing::parse(own, &text.stdout) {
+            Ok(listing) => return Ok((Some(listing), tables(others)?.1)),
             Err(ListingFault::Malformed(what)) => return Err(what),
-            Err(ListingFault::Torn) => {}
+            Err(ListingFault::Torn) => "it changed meanwhile".clone_into(&mut why),
         }
     }
-    Err(format!("table inet agentd changed during each of {ATTEMPTS} attempts to list it"))
+    Err(format!("table inet agentd could not be listed in {ATTEMPTS} attempts: {why}"))
 }
 
-/// All tables and their chains, without rules: cheap however large docker's rule set is. Ours comes back as a
-/// plain yes or no.
-pub fn list_tables(programs: &dyn Programs) -> Result<(bool, Vec<Foreign>), String> {
-    let done = call(programs, &nft(&["-j", "list tables; list chains"], ""))?;
+/// One JSON document a command, a line each.
+fn documents(stdout: &[u8]) -> Vec<&[u8]> {
+    stdout.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).collect()
+}
+
+/// All tables with the chains they have on hooks; ours is left out and comes back as a plain yes or no.
+fn tables(documents: &[&[u8]]) -> Result<(bool, Vec<Foreign>), String> {
     let mut tables: Vec<Foreign> = Vec::new();
-    // One JSON document a command, a line each.
-    for document in done.stdout.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+    for document in documents {
         let items = items(document).map_err(|fault| match fault {
             ListingFault::Malformed(what) => what,
             ListingFault::Torn => "nft's list of tables is torn".to_owned(),
