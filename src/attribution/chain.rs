@@ -61,9 +61,10 @@ pub(super) fn finding(testimony: &Testimony, path: Option<&str>, gathered: &Gath
             let same: Vec<&Executed> = images.iter().filter(|image| image.started == facts.started).collect();
             match pick(&same, testimony, path) {
                 Pick::Either(one, other) => return Finding::Unnamed(either(pid, one, other)),
-                Pick::None => (facts.as_ref().clone(), false),
+                Pick::None => (facts.as_ref().clone(), None),
                 Pick::One(image) => {
-                    (seen_and_noted(facts, image, same[0], processes), facts.executable.is_none())
+                    let by_note = facts.executable.is_none().then_some(image.source);
+                    (seen_and_noted(facts, image, same[0], processes), by_note)
                 }
             }
         }
@@ -71,7 +72,7 @@ pub(super) fn finding(testimony: &Testimony, path: Option<&str>, gathered: &Gath
             match pick(&images.iter().collect::<Vec<_>>(), testimony, path) {
                 Pick::Either(one, other) => return Finding::Unnamed(either(pid, one, other)),
                 Pick::None => return Finding::Unnamed(gone(pid, &witness.caught)),
-                Pick::One(image) => (noted(image, processes), true),
+                Pick::One(image) => (noted(image, processes), Some(image.source)),
             }
         }
     };
@@ -98,9 +99,9 @@ pub(super) fn finding(testimony: &Testimony, path: Option<&str>, gathered: &Gath
         _ => "the kernel named it with the change",
     };
     let mut reason = format!("{told} (process {pid})");
-    if by_note {
-        evidence.push(Evidence::ExecCache);
-        reason.push_str("; it had ended, and the kernel's notes tell what it ran");
+    if let Some(noted_by) = by_note {
+        evidence.push(noted_by);
+        reason.push_str(&format!("; it had ended, and {noted_by} tell what it ran"));
     }
     Finding::Named(Box::new(Suspect { facts, evidence, confidence, reason, when: witness.since_boot }))
 }

@@ -12,7 +12,7 @@ use super::{Gathered, Processes, Question, SessionNote, Testimony, packages, ser
 use crate::host::exec_cache::{self, ExecCache, Executed};
 use crate::host::{Host, apt_history, journal, process, sessions};
 use crate::model::{
-    Attribution, Caught, KindName, ProcessFacts, ResourceId, ResourceStatus, Subject, Witness,
+    Attribution, Caught, Evidence, KindName, ProcessFacts, ResourceId, ResourceStatus, Subject, Witness,
 };
 use crate::reconcile::report::Seen;
 use crate::reconcile::{PassReport, Scope};
@@ -43,8 +43,8 @@ pub struct Inquiry {
     wrong: BTreeMap<ResourceId, Duration>,
     /// What was answered for those that are wrong still, and for which fields.
     answers: BTreeMap<ResourceId, (Vec<String>, Attribution)>,
-    /// When events were lost last.
-    missed: Option<Duration>,
+    /// When events of an interface were lost last, or a testimony let go.
+    missed: BTreeMap<Evidence, Duration>,
 }
 
 impl Inquiry {
@@ -64,7 +64,7 @@ impl Inquiry {
             good: BTreeMap::new(),
             wrong: BTreeMap::new(),
             answers: BTreeMap::new(),
-            missed: None,
+            missed: BTreeMap::new(),
         }
     }
 
@@ -92,12 +92,19 @@ impl Inquiry {
             self.testimonies.push(Testimony { witness, changed });
         }
         let surplus = self.testimonies.len().saturating_sub(TESTIMONIES);
-        self.testimonies.drain(..surplus);
+        let gone: Vec<Testimony> = self.testimonies.drain(..surplus).collect();
+        gone.iter().for_each(|one| self.missed(one.witness.source, one.witness.since_boot));
     }
 
-    /// Events were lost until now: whoever is known may not be all there were.
-    pub fn missed(&mut self, now: Duration) {
-        self.missed = Some(now);
+    /// This interface lost events until then, or what it told was too much: whoever is known may not be all there were.
+    pub fn missed(&mut self, source: Evidence, until: Duration) {
+        let last = self.missed.entry(source).or_default();
+        *last = until.max(*last);
+    }
+
+    /// Until when each interface is known to have told of more than is known here.
+    pub fn gaps(&self) -> &BTreeMap<Evidence, Duration> {
+        &self.missed
     }
 
     /// Answers for drifts of the pass that has just ended, in their order.
@@ -243,7 +250,7 @@ impl Inquiry {
         let asks = |kind: KindName| about(kind).next().is_some();
         let mut gathered = Gathered {
             own: self.own,
-            missed: self.missed,
+            missed: self.missed.clone(),
             booted: booted(host),
             testimonies: self.testimonies.clone(),
             processes: Processes { images: self.images.clone(), ..Processes::default() },

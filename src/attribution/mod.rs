@@ -71,8 +71,8 @@ pub struct Gathered {
     pub own: u32,
     /// When the host was booted, by the wall clock as it is now.
     pub booted: Timestamp,
-    /// When events were lost last, on the clock that counts from boot.
-    pub missed: Option<Duration>,
+    /// When an interface lost events last, or told more than could be held, on the clock that counts from boot.
+    pub missed: BTreeMap<Evidence, Duration>,
     /// What the events told.
     pub testimonies: Vec<Testimony>,
     /// What is known of the processes they name and of the ancestors of those.
@@ -109,10 +109,9 @@ pub fn attribute(question: &Question, gathered: &Gathered) -> Attribution {
         KindName::Service => services::attribute(question, gathered),
         KindName::Firewall => firewall::attribute(question, gathered),
     };
-    let by_events = [Evidence::Fanotify, Evidence::Netfilter];
-    let rests_on_events = attribution.evidence.first().is_some_and(|first| by_events.contains(first));
-    match gathered.missed {
-        Some(missed) if missed >= question.good && rests_on_events => Attribution::unknown(format!(
+    let missed = attribution.evidence.first().and_then(|first| gathered.missed.get(first));
+    match missed {
+        Some(missed) if *missed >= question.good => Attribution::unknown(format!(
             "events were lost since it was right: {} was seen, and whoever was not may have done it",
             attribution.actor.and_then(|actor| actor.process).map_or_else(String::new, |one| one.to_string()),
         )),

@@ -118,7 +118,7 @@ fn by_history(
                     let reason = format!(
                         "apt's history names this command for {package}; the kernel noted who ran it"
                     );
-                    name_note(note, vec![Evidence::AptHistory, Evidence::ExecCache], reason, gathered)
+                    name_note(note, vec![Evidence::AptHistory, note.source], reason, gathered)
                 }
                 (Some(_), Some(_)) => Attribution::unknown(format!(
                     "apt's history names a command for {package} that more than one process ran"
@@ -133,7 +133,7 @@ fn by_history(
             match (speaking.next(), speaking.next()) {
                 (Some(note), None) => {
                     let reason = format!("the kernel noted that it was started with {package} among its arguments");
-                    name_note(note, vec![Evidence::ExecCache], reason, gathered)
+                    name_note(note, vec![note.source], reason, gathered)
                 }
                 (Some(_), Some(_)) => Attribution::unknown(format!(
                     "more than one program was started with {package} among its arguments"

@@ -97,17 +97,17 @@ fn by_command(unit: &str, verbs: &[&str], question: &Question, gathered: &Gather
     let notes = gathered.newest_images(question.good);
     let asked = |note: &&&Executed| asks(note, unit, verbs);
     let facts =
-        notes.iter().filter(asked).map(|note| (note.since, chain::from_note(note, &gathered.processes)));
+        notes.iter().filter(asked).map(|note| (*note, chain::from_note(note, &gathered.processes)));
     let mut suspects: Vec<Suspect> = facts
         .filter(|(_, facts)| !chain::is_own(facts, gathered.own))
-        .map(|(since, facts)| Suspect {
+        .map(|(note, facts)| Suspect {
             facts,
-            evidence: vec![Evidence::ExecCache],
+            evidence: vec![note.source],
             confidence: Confidence::Likely,
             reason: format!(
                 "the kernel noted that it was started with {unit} and such a verb as its arguments"
             ),
-            when: since,
+            when: note.since,
         })
         .collect();
     // A script that calls another one of them: the one that really asked is the innermost.

@@ -18,7 +18,7 @@ use super::shop::Ended;
 use super::timers::Timers;
 use super::workshop::{PassRequest, Workshop};
 use crate::control::{self, Access};
-use crate::model::Trigger;
+use crate::model::{Evidence, Trigger};
 use crate::reconcile::Scope;
 use crate::trigger::schedule::Spread;
 use crate::trigger::{Inbox, Noticed};
@@ -111,8 +111,8 @@ impl Daemon {
         }
         if scope != Scope::nothing() {
             let triggers = BTreeSet::from([Trigger::Watch]);
-            let has_gaps = noticed.overflows > 0;
-            self.want(PassRequest { scope, triggers, witnesses: noticed.witnesses, has_gaps });
+            let Noticed { witnesses, gaps, .. } = noticed;
+            self.want(PassRequest { scope, triggers, witnesses, gaps });
         } else if noticed.rearm {
             // A watcher was lost, perhaps: that is told at once.
             self.refresh();
@@ -134,7 +134,8 @@ impl Daemon {
             warn!("events were lost: one full pass makes up for them");
             self.made_up = Some(self.clock.since_boot());
             let triggers = BTreeSet::from([Trigger::Watch]);
-            self.want(PassRequest { scope: Scope::Full, triggers, witnesses: Vec::new(), has_gaps: true });
+            let gaps = BTreeSet::from([Evidence::Fanotify]);
+            self.want(PassRequest { scope: Scope::Full, triggers, witnesses: Vec::new(), gaps });
         }
         if Timers::take_due(&mut self.timers.full_pass, at) {
             self.look_at_facts();

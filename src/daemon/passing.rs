@@ -27,7 +27,7 @@ impl Daemon {
     /// Wants a pass that someone else starts.
     pub(super) fn queue_pass(&mut self, scope: Scope, trigger: Trigger) {
         let triggers = BTreeSet::from([trigger]);
-        self.queue(PassRequest { scope, triggers, witnesses: Vec::new(), has_gaps: false });
+        self.queue(PassRequest { scope, triggers, witnesses: Vec::new(), gaps: BTreeSet::new() });
     }
 
     pub(super) fn want(&mut self, request: PassRequest) {
@@ -41,7 +41,7 @@ impl Daemon {
                 pending.scope.merge(request.scope);
                 pending.triggers.extend(request.triggers);
                 pending.witnesses.extend(request.witnesses);
-                pending.has_gaps |= request.has_gaps;
+                pending.gaps.extend(request.gaps);
             }
             None => self.pending = Some(request),
         }
@@ -123,8 +123,8 @@ impl Daemon {
             }
             if report.again {
                 // What waited can go on now: for the same reasons.
-                let (witnesses, has_gaps) = (Vec::new(), false);
-                self.queue(PassRequest { scope: Scope::Full, triggers, witnesses, has_gaps });
+                let (witnesses, gaps) = (Vec::new(), BTreeSet::new());
+                self.queue(PassRequest { scope: Scope::Full, triggers, witnesses, gaps });
             }
         }
         // What waits to be put in force comes before another pass under what is.

@@ -3,14 +3,29 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::chain;
-use crate::host::exec_cache::{ExecCache, KernelCache};
+use crate::host::exec_cache::{Connector, ExecCache, KernelCache, OpenError};
 use crate::status::WatchHealth;
 
 /// Opens the best way there is. None if there is none: the health says why.
 pub fn open(now: Timestamp) -> (Option<Arc<dyn ExecCache>>, WatchHealth) {
+    choose(now, KernelCache::open().map(shared), || Connector::open().map(shared))
+}
+
+fn shared(cache: impl ExecCache + 'static) -> Arc<dyn ExecCache> {
+    Arc::new(cache)
+}
+
+type Opened = Result<Arc<dyn ExecCache>, OpenError>;
+
+/// The process connector only where the kernel takes no programs: it wakes the agent with every process on the host.
+fn choose(
+    now: Timestamp,
+    bpf: Opened,
+    connector: impl FnOnce() -> Opened,
+) -> (Option<Arc<dyn ExecCache>>, WatchHealth) {
     let health = |method: &str, watches, message| WatchHealth {
         name: "programs".to_owned(),
         method: method.to_owned(),
@@ -21,19 +36,52 @@ pub fn open(now: Timestamp) -> (Option<Arc<dyn ExecCache>>, WatchHealth) {
         overflows: 0,
         message,
     };
-    match KernelCache::open() {
+    let refused = match bpf {
         Ok(cache) => {
             info!("programs that are started are noted by bpf");
-            (Some(Arc::new(cache)), health("bpf", 2, None))
+            return (Some(cache), health("bpf", 2, None));
+        }
+        Err(error) => chain(&error),
+    };
+    match connector() {
+        Ok(cache) => {
+            let why = format!(
+                "not by bpf: {refused}; the process connector wakes the agent with every process, and one that ends at \
+                 once may have no name"
+            );
+            warn!("programs that are started are noted by the process connector: {why}");
+            (Some(cache), health("connector", 1, Some(why)))
         }
         Err(error) => {
             let why = format!(
-                "a program that ended before it could be looked at has no name: {}; changes by such are told as \
-                 `unknown`",
+                "a program that ended before it could be looked at has no name: {refused}; nor does the process \
+                 connector tell: {}; changes by such are told as `unknown`",
                 chain(&error)
             );
             info!("programs that are started are not noted: {why}");
             (None, health("proc", 0, Some(why)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::exec_cache::FakeExecCache;
+
+    #[test]
+    fn the_second_choice_and_none_are_told_with_the_reason_and_the_first_is_taken_alone() {
+        let works = || -> Opened { Ok(shared(FakeExecCache::default())) };
+        let refuses = || -> Opened { Err(OpenError::Namespace) };
+        let now = Timestamp::UNIX_EPOCH;
+        let never = || -> Opened { panic!("it costs a wake-up for each process") };
+        let (cache, health) = choose(now, works(), never);
+        assert_eq!((cache.is_some(), health.method.as_str(), health.message), (true, "bpf", None));
+        let (cache, health) = choose(now, refuses(), works);
+        assert_eq!((cache.is_some(), health.method.as_str()), (true, "connector"));
+        assert!(health.message.unwrap().starts_with("not by bpf: the agent runs in a process namespace"));
+        let (cache, health) = choose(now, refuses(), refuses);
+        assert_eq!((cache.is_some(), health.method.as_str()), (false, "proc"));
+        assert!(health.message.unwrap().contains("nor does the process connector tell"));
     }
 }

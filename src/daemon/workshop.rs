@@ -18,7 +18,7 @@ use crate::host::{Host, memory};
 use crate::keep::{Contents, Keep, Limits};
 use crate::kind::Desired;
 use crate::model::{
-    Digest, DriftMode, Health, KindName, ResourceId, ResourceStatus, Sync, Trigger, Verdict, Witness,
+    Digest, DriftMode, Evidence, Health, KindName, ResourceId, ResourceStatus, Sync, Trigger, Verdict, Witness,
 };
 use crate::reconcile::gate::Patience;
 use crate::reconcile::pass::{Removals, Stage};
@@ -88,8 +88,8 @@ pub struct PassRequest {
     pub triggers: BTreeSet<Trigger>,
     /// Who was seen making changes.
     pub witnesses: Vec<Witness>,
-    /// Events were lost: somebody may have been missed.
-    pub has_gaps: bool,
+    /// The interfaces that lost events, or whose witnesses were too many: somebody may have been missed.
+    pub gaps: BTreeSet<Evidence>,
 }
 
 /// What became of a pass that was asked for.
@@ -223,13 +223,11 @@ impl Workshop {
     }
 
     fn look(&mut self, request: PassRequest) -> Option<PassDone> {
-        let PassRequest { scope, triggers, witnesses, has_gaps } = request;
+        let PassRequest { scope, triggers, witnesses, gaps } = request;
         let began = self.host.clock.since_boot();
         // Before anything is put right: what a program was is soon forgotten.
         self.inquiry.hear(&self.host, witnesses);
-        if has_gaps {
-            self.inquiry.missed(began);
-        }
+        gaps.into_iter().for_each(|source| self.inquiry.missed(source, began));
         let only_noticed = triggers.iter().all(|trigger| *trigger == Trigger::Watch);
         let scope = if only_noticed { self.news(scope, began)? } else { scope };
         let started = self.host.clock.now();

@@ -15,6 +15,7 @@ pub mod facts;
 pub mod fanotify;
 pub mod files;
 pub mod journal;
+pub mod logins;
 pub mod memory;
 pub mod netfilter;
 pub mod peer;

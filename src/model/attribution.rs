@@ -61,7 +61,7 @@ impl fmt::Display for Evidence {
             Evidence::Bus => "D-Bus",
             Evidence::Journal => "the journal",
             Evidence::ExecCache => "the kernel's notes of programs",
-            Evidence::ExecConnector => "the process connector",
+            Evidence::ExecConnector => "the process connector's notes",
             Evidence::Proc => "/proc",
         })
     }

@@ -1,18 +1,18 @@
 //! Where watchers put what they noticed until the loop has time for it. However many events come, it holds no
 //! more than one scope: a storm costs no memory and one pass at a time.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::kind::LookAt;
-use crate::model::{Caught, Subject, Witness};
+use crate::model::{Caught, Evidence, Subject, Witness};
 use crate::reconcile::Scope;
 
-/// Witnesses that are held between two looks. A storm has more: the oldest go, and whoever they were is unknown.
+/// Witnesses that are held between two looks. A storm has more: the oldest go, and that is told as a gap.
 const WITNESSES: usize = 256;
 /// A process number is not handed on within this time: numbers are given in order, and there are millions.
 const SOON: Duration = Duration::from_millis(500);
@@ -30,6 +30,9 @@ pub struct Noticed {
     pub overflows: u64,
     /// Who was seen making the changes: for each subject, each process with all that it did.
     pub witnesses: Vec<Witness>,
+    /// The interfaces that told of more than is held here: events were lost, or witnesses dropped. Somebody else than
+    /// those who are known may have made a change.
+    pub gaps: BTreeSet<Evidence>,
 }
 
 /// Collects what the watchers notice.
@@ -37,8 +40,14 @@ pub struct Noticed {
 pub struct Inbox {
     noticed: Mutex<Option<Noticed>>,
     /// Apart from what was noticed: a witness alone wakes nobody.
-    witnesses: Mutex<BTreeMap<(Subject, Option<u32>), Witness>>,
+    witnesses: Mutex<Witnesses>,
     bell: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Witnesses {
+    seen: BTreeMap<(Subject, Option<u32>), Witness>,
+    gaps: BTreeSet<Evidence>,
 }
 
 impl Default for Inbox {
@@ -51,13 +60,13 @@ impl Inbox {
     /// Someone was seen. To be said before the change itself, so that whoever takes that finds the witness.
     pub fn testify(&self, mut witness: Witness) {
         let mut witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
+        let Witnesses { seen, gaps } = &mut *witnesses;
         let who = (witness.subject.clone(), witness.pid);
-        if witnesses.len() >= WITNESSES && !witnesses.contains_key(&who) {
-            let oldest =
-                witnesses.iter().min_by_key(|(_, known)| known.since_boot).map(|(who, _)| who.clone());
-            oldest.iter().for_each(|oldest| drop(witnesses.remove(oldest)));
+        if seen.len() >= WITNESSES && !seen.contains_key(&who) {
+            let oldest = seen.iter().min_by_key(|(_, known)| known.since_boot).map(|(who, _)| who.clone());
+            gaps.extend(oldest.and_then(|oldest| seen.remove(&oldest)).map(|dropped| dropped.source));
         }
-        match witnesses.entry(who) {
+        match seen.entry(who) {
             Entry::Occupied(mut known) => {
                 let before = known.get();
                 witness.deeds = witness.deeds.and(before.deeds);
@@ -70,6 +79,11 @@ impl Inbox {
             }
             Entry::Vacant(free) => drop(free.insert(witness)),
         }
+    }
+
+    /// Somebody whom this interface told of is not known here. To be said before the change itself.
+    pub fn missed(&self, source: Evidence) {
+        self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).gaps.insert(source);
     }
 
     /// Something that is watched changed.
@@ -85,8 +99,9 @@ impl Inbox {
         });
     }
 
-    /// Events were lost: everything is to be looked at, once.
+    /// Events of folders and files were lost: everything is to be looked at, once.
     pub fn overflowed(&self) {
+        self.missed(Evidence::Fanotify);
         self.update(|noticed| {
             noticed.overflows += 1;
             noticed.rearm = true;
@@ -100,8 +115,8 @@ impl Inbox {
             let noticed = self.noticed.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(noticed) = noticed {
                 let mut witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
-                let witnesses = std::mem::take(&mut *witnesses).into_values().collect();
-                return Noticed { witnesses, ..noticed };
+                let Witnesses { seen, gaps } = std::mem::take(&mut *witnesses);
+                return Noticed { witnesses: seen.into_values().collect(), gaps, ..noticed };
             }
             heard.await;
         }
@@ -115,6 +130,7 @@ impl Inbox {
             events: 0,
             overflows: 0,
             witnesses: Vec::new(),
+            gaps: BTreeSet::new(),
         });
         noticed.events += 1;
         change(noticed);
@@ -152,7 +168,9 @@ mod tests {
         inbox.testify(witness("/a", 8, 20, Caught::Skipped, wrote));
         inbox.testify(witness("/a", 7, 5000, Caught::Gone(None), wrote));
         inbox.look_at(std::iter::empty());
-        let seen = inbox.take().await.witnesses;
+        let noticed = inbox.take().await;
+        assert!(noticed.gaps.is_empty(), "all who were seen are here");
+        let seen = noticed.witnesses;
         let short: Vec<_> = seen.iter().map(|one| (one.pid, one.deeds.wrote && one.deeds.named)).collect();
         assert_eq!(short, [(Some(7), true), (Some(8), false)]);
         assert_eq!(seen[0].caught, Caught::Gone(None), "too long after it was seen alive");
@@ -164,8 +182,12 @@ mod tests {
         assert_eq!(inbox.take().await.witnesses[0].caught, alive);
         (0..1000).for_each(|n| inbox.testify(witness("/b", n, u64::from(n), Caught::Skipped, wrote)));
         inbox.look_at(std::iter::empty());
-        let left: Vec<_> = inbox.take().await.witnesses.iter().map(|one| one.pid).collect();
+        let noticed = inbox.take().await;
+        let left: Vec<_> = noticed.witnesses.iter().map(|one| one.pid).collect();
         assert_eq!(left, (744..1000).map(Some).collect::<Vec<_>>(), "the newest");
+        assert_eq!(noticed.gaps, [Evidence::Fanotify].into(), "and that there were more");
+        inbox.look_at(std::iter::empty());
+        assert!(inbox.take().await.gaps.is_empty(), "a gap is told once");
     }
 
     #[tokio::test]
@@ -183,5 +205,6 @@ mod tests {
         inbox.overflowed();
         let noticed = inbox.take().await;
         assert_eq!((noticed.scope, noticed.overflows), (Scope::of([motd_again]), 2));
+        assert_eq!(noticed.gaps, [Evidence::Fanotify].into());
     }
 }

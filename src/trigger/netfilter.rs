@@ -92,11 +92,17 @@ async fn listen(monitor: &Waiting, gauge: &Gauge, inbox: &Inbox, clock: &dyn Clo
             Ok(Heard::Generations(generations)) if generations.is_empty() => continue,
             Ok(Heard::Generations(generations)) => {
                 generations.iter().for_each(|_| gauge.event());
+                if generations.len() > WITNESSES {
+                    inbox.missed(Evidence::Netfilter);
+                }
                 let newest = generations.iter().rev().take(WITNESSES);
                 newest.for_each(|announced| inbox.testify(witness(announced, numbers, clock)));
             }
-            // Which generations were lost does not matter: the kind asks for the last one.
-            Ok(Heard::Missed) => gauge.overflow(),
+            // Which generations were lost does not matter for the rules: the kind asks for the last one. Who made them does.
+            Ok(Heard::Missed) => {
+                gauge.overflow();
+                inbox.missed(Evidence::Netfilter);
+            }
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {}
             Err(error) => return error,
         }
@@ -193,7 +199,9 @@ mod tests {
             watch.arm();
             let rules = "add rule inet x c tcp dport 1 accept\n".repeat(20_000);
             nft(programs, &format!("add table inet x\nadd chain inet x c\n{rules}"));
-            assert_eq!(inbox.take().await.scope, firewall());
+            let noticed = inbox.take().await;
+            assert_eq!((noticed.scope, noticed.overflows), (firewall(), 0), "nothing else was missed");
+            assert_eq!(noticed.gaps, [Evidence::Netfilter].into(), "whoever made the lost ones is not known");
             assert_eq!(watch.health().unwrap().overflows, 1);
             nft(programs, "add table inet y");
             assert_eq!(inbox.take().await.scope, firewall());

@@ -58,7 +58,7 @@ fn a_plan_is_no_progress_of_a_pass() {
         scope,
         triggers,
         witnesses: Vec::new(),
-        has_gaps: false,
+        gaps: std::collections::BTreeSet::new(),
     });
     assert!(told.load(Ordering::Relaxed) > 0);
 }

@@ -6,6 +6,7 @@
 
 mod btf;
 mod code;
+mod connector;
 mod kernel;
 mod note;
 mod program;
@@ -15,8 +16,11 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+pub use connector::Connector;
 use kernel::{Attached, Map, MapKind};
 use program::{Maps, Missing};
+
+use crate::model::Evidence;
 
 /// What a process ran, as the kernel noted it. All text is untrusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub struct Executed {
     pub interpreter: String,
     /// Its arguments, cut after 256 bytes.
     pub command: Vec<String>,
+    /// Who noted it: the kernel itself, or the process connector's listener.
+    pub source: Evidence,
 }
 
 /// What can be asked of the cache.
@@ -99,6 +105,7 @@ impl From<Missing> for OpenError {
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Inode number of the first process namespace (`PROC_PID_INIT_INO`).
 const FIRST_NAMESPACE: &str = "pid:[4026531836]";
+const FIRST_NAMESPACE_NUMBER: u32 = 4_026_531_836;
 /// How many processes are remembered at least; with 600 bytes each, well above a megabyte of kernel memory.
 const PROCESSES: u32 = 2048;
 /// The kernel sets apart up to 128 entries for each processor: on a large machine there must be more of them.
@@ -171,6 +178,12 @@ pub fn control_group(number: u64) -> Option<String> {
         path.strip_prefix(root).ok().map(|rest| Path::new("/").join(rest))
     })?;
     Some(String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned())
+}
+
+/// The number of a control group by its path there.
+fn number_of_group(path: &str) -> Option<u64> {
+    let below = |root: &&str| rustix::fs::stat(format!("{root}{path}")).ok();
+    ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].iter().find_map(below).map(|stat| stat.st_ino)
 }
 
 fn processors() -> u32 {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Executed;
+use crate::model::Evidence;
 
 // Where each part lies. The programs and the reader share these; every long lies on a multiple of eight.
 pub(super) const SINCE: i16 = 0;
@@ -70,6 +71,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Executed> {
         file: text(cut(FILE, TEXT as usize)),
         interpreter: text(cut(INTERPRETER, TEXT as usize)),
         command: arguments(cut(ARGUMENTS, length)),
+        source: Evidence::ExecCache,
     })
 }
 
