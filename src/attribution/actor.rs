@@ -2,7 +2,7 @@
 //! All of it is bounded: a process chooses its own name and arguments.
 
 use super::scripts::base;
-use super::{Gathered, SessionNote};
+use super::{Gathered, SessionNote, logins};
 use crate::model::{Account, Actor, Process, ProcessFacts, Session};
 
 /// Longest text that is kept of one argument or path.
@@ -68,12 +68,15 @@ fn session(facts: &ProcessFacts, gathered: &Gathered) -> Option<Session> {
     let SessionNote { remote, terminal } = note;
     let connection = line().find_map(|one| gathered.connections.get(&one.pid)).cloned();
     let sudo = line().find(|one| one.executable.as_deref().is_some_and(|path| base(path) == "sudo"));
+    let sudo =
+        sudo.map(|sudo| cut(&sudo.command.iter().skip(1).cloned().collect::<Vec<_>>().join(" "), TEXT));
+    let noted = logins::noted(facts, gathered);
     let session = Session {
         id: facts.session,
         terminal: line().find_map(|one| one.terminal).and_then(terminal_name).or(terminal),
-        // The socket has the port, too.
-        ssh_from: connection.or(remote),
-        sudo: sudo.map(|sudo| cut(&sudo.command.iter().skip(1).cloned().collect::<Vec<_>>().join(" "), TEXT)),
+        // The socket has the port, too, and so has sshd's own note, which stays when the connection is gone.
+        ssh_from: connection.or_else(|| noted.ssh?.from.clone()).or(remote),
+        sudo: sudo.filter(|words| !words.is_empty()).or_else(|| Some(cut(&noted.sudo?.command, TEXT))),
     };
     (session != Session::default()).then_some(session)
 }

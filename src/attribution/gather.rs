@@ -8,12 +8,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Gathered, Processes, Question, SessionNote, Testimony, packages, services};
+use super::people::{self, Logins};
+use super::{Gathered, Processes, Question, Testimony, packages, services};
 use crate::host::exec_cache::{self, ExecCache, Executed};
-use crate::host::{Host, apt_history, journal, process, sessions};
-use crate::model::{
-    Attribution, Caught, Evidence, KindName, ProcessFacts, ResourceId, ResourceStatus, Subject, Witness,
-};
+use crate::host::{Host, apt_history, journal, process};
+use crate::model::{Attribution, Caught, Evidence, KindName, ResourceId, ResourceStatus, Subject, Witness};
 use crate::reconcile::report::Seen;
 use crate::reconcile::{PassReport, Scope};
 
@@ -45,6 +44,7 @@ pub struct Inquiry {
     answers: BTreeMap<ResourceId, (Vec<String>, Attribution)>,
     /// When events of an interface were lost last, or a testimony let go.
     missed: BTreeMap<Evidence, Duration>,
+    logins: Logins,
 }
 
 impl Inquiry {
@@ -65,6 +65,7 @@ impl Inquiry {
             wrong: BTreeMap::new(),
             answers: BTreeMap::new(),
             missed: BTreeMap::new(),
+            logins: Logins::default(),
         }
     }
 
@@ -116,7 +117,7 @@ impl Inquiry {
         if !new.is_empty() {
             let mut gathered = self.gather(host, &new);
             let first: Vec<Attribution> = new.iter().map(|one| super::attribute(one, &gathered)).collect();
-            introduce(&first, host, &mut gathered);
+            people::introduce(&first, host, &mut gathered, &mut self.logins);
             found = new.iter().map(|one| super::attribute(one, &gathered)).collect();
         }
         let mut fresh = new.into_iter().zip(found);
@@ -331,36 +332,6 @@ impl Inquiry {
     }
 }
 
-/// Looks up what a person calls those who were found: names, connections, sessions.
-fn introduce(found: &[Attribution], host: &Host, gathered: &mut Gathered) {
-    for actor in found.iter().filter_map(|one| one.actor.as_ref()) {
-        for account in actor.user.iter().chain(&actor.login) {
-            if let Some(name) = host.accounts.user(account.uid) {
-                gathered.people.insert(account.uid, name);
-            }
-        }
-        for up in &actor.ancestors {
-            if up.executable.rsplit('/').next().is_some_and(|name| name.starts_with("sshd"))
-                && is_still(up.pid, gathered)
-                && let Some(peer) = sessions::connection_of(up.pid)
-            {
-                gathered.connections.insert(up.pid, peer);
-            }
-        }
-        if let Some(id) = actor.session.as_ref().and_then(|session| session.id)
-            && let Some((remote, terminal)) = sessions::noted(&host.root.absolute("run"), id)
-        {
-            gathered.sessions.insert(id, SessionNote { remote, terminal });
-        }
-    }
-}
-
-/// Whether a number is still borne by the process that was found.
-fn is_still(pid: u32, gathered: &Gathered) -> bool {
-    let living: Option<&ProcessFacts> = gathered.processes.living.get(&pid);
-    process::now(pid).map(|now| now.started) == living.map(|before| before.started)
-}
-
 fn booted(host: &Host) -> Timestamp {
     host.clock.now().checked_sub(host.clock.since_boot()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
@@ -369,6 +340,11 @@ impl Gathered {
     /// A moment on the clock that counts from boot, as the wall clock has it now.
     pub(super) fn wall(&self, since_boot: Duration) -> Timestamp {
         self.booted.checked_add(since_boot).unwrap_or(Timestamp::MAX)
+    }
+
+    /// When a process started, by the wall clock as it is now; earlier rather than later.
+    pub(super) fn wall_of(&self, started: u64) -> Timestamp {
+        self.wall(Duration::from_millis(started.saturating_mul(10)).saturating_sub(Duration::from_secs(1)))
     }
 
     /// What was started since then, of each process the last, forks aside.

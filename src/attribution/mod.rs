@@ -12,7 +12,9 @@ mod chain;
 mod files;
 mod firewall;
 pub mod gather;
+mod logins;
 mod packages;
+mod people;
 mod scripts;
 mod services;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use jiff::Timestamp;
 use crate::host::apt_history::AptRun;
 use crate::host::exec_cache::Executed;
 use crate::host::journal::UnitNote;
+use crate::host::logins::LoginNotes;
 use crate::model::{Attribution, Evidence, KindName, ProcessFacts, ResourceId, Witness};
 
 /// One drift whose maker is asked for.
@@ -90,6 +93,8 @@ pub struct Gathered {
     pub connections: BTreeMap<u32, String>,
     /// The same, and the terminal, by session id, as systemd-logind noted them.
     pub sessions: BTreeMap<u32, SessionNote>,
+    /// What sshd and sudo noted of the logins of those who were found, oldest first.
+    pub logins: LoginNotes,
 }
 
 /// What systemd-logind noted of a session.

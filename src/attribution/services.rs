@@ -96,8 +96,7 @@ fn by_command(unit: &str, verbs: &[&str], question: &Question, gathered: &Gather
     let verbs = if ended_by_itself(unit, question, gathered) { &kills[..] } else { verbs };
     let notes = gathered.newest_images(question.good);
     let asked = |note: &&&Executed| asks(note, unit, verbs);
-    let facts =
-        notes.iter().filter(asked).map(|note| (*note, chain::from_note(note, &gathered.processes)));
+    let facts = notes.iter().filter(asked).map(|note| (*note, chain::from_note(note, &gathered.processes)));
     let mut suspects: Vec<Suspect> = facts
         .filter(|(_, facts)| !chain::is_own(facts, gathered.own))
         .map(|(note, facts)| Suspect {

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::chain::{Finding, Suspect};
-use super::{Gathered, actor};
-use crate::model::{Attribution, Confidence, ProcessFacts, Witness};
+use super::{Gathered, actor, logins};
+use crate::model::{Attribution, Confidence, Evidence, ProcessFacts, Witness};
 
 /// The verdict over what the testimonies came to. The agent's own doings are no candidates.
 pub(super) fn over(findings: Vec<Finding>, gathered: &Gathered) -> Attribution {
@@ -66,11 +66,22 @@ pub(super) fn among(mut suspects: Vec<Suspect>, gathered: &Gathered) -> Attribut
 /// Names a suspect.
 pub(super) fn name(suspect: Suspect, gathered: &Gathered) -> Attribution {
     let at = gathered.testimonies.iter().map(|one| &one.witness).find(|one| one.since_boot == suspect.when);
+    let Suspect { facts, mut evidence, confidence, mut reason, when: _ } = suspect;
+    let noted = logins::noted(&facts, gathered);
+    if let Some(from) = noted.ssh.and_then(|note| note.from.as_ref()) {
+        reason.push_str(&format!("; sshd noted that the login came from {from}"));
+    }
+    if noted.sudo.is_some() {
+        reason.push_str("; sudo noted the command");
+    }
+    if noted != logins::Noted::default() && !evidence.contains(&Evidence::Journal) {
+        evidence.push(Evidence::Journal);
+    }
     Attribution {
-        confidence: suspect.confidence,
-        actor: Some(actor::of(&suspect.facts, gathered)),
-        evidence: suspect.evidence,
-        reason: suspect.reason,
+        confidence,
+        actor: Some(actor::of(&facts, gathered)),
+        evidence,
+        reason,
         at: at.map(|witness: &Witness| -> Timestamp { witness.at }),
     }
 }

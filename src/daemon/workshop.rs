@@ -18,7 +18,8 @@ use crate::host::{Host, memory};
 use crate::keep::{Contents, Keep, Limits};
 use crate::kind::Desired;
 use crate::model::{
-    Digest, DriftMode, Evidence, Health, KindName, ResourceId, ResourceStatus, Sync, Trigger, Verdict, Witness,
+    Digest, DriftMode, Evidence, Health, KindName, ResourceId, ResourceStatus, Sync, Trigger, Verdict,
+    Witness,
 };
 use crate::reconcile::gate::Patience;
 use crate::reconcile::pass::{Removals, Stage};

@@ -211,10 +211,14 @@ mod tests {
         let from = |message: &str| notes(&line("/usr/sbin/sshd", 0, message)).ssh[0].from.clone();
         let accepted = "Accepted publickey for ada from 10.0.0.5 port 50022 ssh2: ED25519 SHA256:abc";
         assert_eq!(from(accepted).as_deref(), Some("10.0.0.5 port 50022"));
-        assert_eq!(from("Accepted password for a from 1.1.1.1 port 1 from fe80::1 port 2 ssh2").as_deref(), Some("fe80::1 port 2"));
+        assert_eq!(
+            from("Accepted password for a from 1.1.1.1 port 1 from fe80::1 port 2 ssh2").as_deref(),
+            Some("fe80::1 port 2")
+        );
         assert_eq!(from("Failed password for ada from 10.0.0.5 port 1 ssh2"), None);
         assert_eq!(from("Accepted password for ada from nowhere port 1 ssh2"), None);
-        let opened = notes(&line("/usr/lib/openssh/sshd-session", 0, "session opened for user ada(uid=1000)"));
+        let opened =
+            notes(&line("/usr/lib/openssh/sshd-session", 0, "session opened for user ada(uid=1000)"));
         assert_eq!((opened.ssh[0].pid, opened.ssh[0].session), (42, Some(3)));
         assert_eq!(notes(&line("/usr/sbin/sshd", 1000, accepted)), LoginNotes::default(), "not root's sshd");
     }

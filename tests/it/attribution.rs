@@ -53,7 +53,8 @@ struct Scene {
     inbox: Arc<Inbox>,
     inquiry: Inquiry,
     _watcher: Watcher,
-    /// One at a time: what these look at is the machine's.
+    /// One at a time: a child that another scene starts inherits, until its exec, what this one has open for writing,
+    /// and may be the one that closes it. An agent's own children are its own; here the agent is somebody else.
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -224,7 +225,7 @@ fn everyday_ways_of_changing_a_file_name_the_right_program() {
     let file = scene.file();
     let path = file.to_str().unwrap().to_owned();
     let real = |name: &str| std::fs::canonicalize(name).unwrap().to_str().unwrap().to_owned();
-    let ways: [(&str, Vec<&str>, &str); 7] = [
+    let ways: [(&str, Vec<&str>, &str); 8] = [
         ("echo x > $F", vec!["content"], "/bin/sh"),
         ("sed -i s/held/x/ $F", vec!["content"], "/bin/sed"),
         ("exec cp /etc/hostname $F", vec!["content"], "/bin/cp"),
@@ -232,6 +233,8 @@ fn everyday_ways_of_changing_a_file_name_the_right_program() {
         ("rm $F", vec!["ensure"], "/bin/rm"),
         ("(echo x > $F) & wait", vec!["content"], "/bin/sh"),
         ("install -m 600 /etc/hostname $F; true", vec!["content", "mode"], "/usr/bin/install"),
+        // What a child inherits is closed for good by the child: the kernel tells of both.
+        ("exec 3> $F; echo x >&3; sleep 0.02 & exec 3>&-; wait", vec!["content"], "/bin/sh"),
     ];
     for (script, fields, program) in ways {
         for _ in 0..10 {

@@ -3,6 +3,7 @@
 mod files;
 mod firewall;
 mod gaps;
+mod logins;
 mod packages;
 mod services;
 

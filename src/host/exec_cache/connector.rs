@@ -176,7 +176,9 @@ fn events(datagram: &[u8]) -> Vec<Event> {
     let mut found = Vec::new();
     let mut rest = datagram;
     while let Some(length) = word(rest, 0) {
-        let Some(message) = rest.get(..length as usize).filter(|message| message.len() >= HEADERS) else { break };
+        let Some(message) = rest.get(..length as usize).filter(|message| message.len() >= HEADERS) else {
+            break;
+        };
         found.extend(event(&message[HEADERS..]));
         rest = rest.get((length as usize).next_multiple_of(4)..).unwrap_or_default();
     }
@@ -285,7 +287,12 @@ impl Notes {
             // One process: its start is told the same in all of its notes.
             match image.started {
                 0 => image = Executed { is_fork: false, ..blank(&before.image, since) },
-                started => self.by_pid.entry(pid).or_default().iter_mut().for_each(|note| note.image.started = started),
+                started => self
+                    .by_pid
+                    .entry(pid)
+                    .or_default()
+                    .iter_mut()
+                    .for_each(|note| note.image.started = started),
             }
         }
         self.put(pid, Note { image, read });
@@ -321,8 +328,11 @@ impl Notes {
 
     fn image(&mut self, pid: u32, since: Duration, facts: Option<ProcessFacts>) -> Executed {
         let facts = facts.unwrap_or_default();
-        let parent_started =
-            self.by_pid.get(&facts.parent).and_then(|notes| notes.first()).map_or(0, |parent| parent.image.started);
+        let parent_started = self
+            .by_pid
+            .get(&facts.parent)
+            .and_then(|notes| notes.first())
+            .map_or(0, |parent| parent.image.started);
         let program = facts.executable.unwrap_or_default();
         Executed {
             pid,
@@ -537,7 +547,8 @@ mod tests {
             [message, body].concat()
         };
         let at = Duration::from_nanos(5);
-        let both = [message(FORK, &[3, 3, 4, 4]), message(FORK, &[3, 3, 5, 4]), message(EXEC, &[4, 4])].concat();
+        let both =
+            [message(FORK, &[3, 3, 4, 4]), message(FORK, &[3, 3, 5, 4]), message(EXEC, &[4, 4])].concat();
         assert_eq!(events(&both), [Event::Fork { at, parent: 3, child: 4 }, Event::Exec { at, pid: 4 }]);
         proptest::proptest!(|(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), cut in 0usize..120)| {
             events(&bytes);
