@@ -11,12 +11,13 @@ const PATH_LIMIT: usize = 4095;
 const NAME_LIMIT: usize = 255;
 
 /// What lies below these is not to be declared at all, and why.
-const FOLLY: [(&str, &str); 9] = [
+const FOLLY: [(&str, &str); 10] = [
     ("/proc", "it is the kernel's, not a place for files"),
     ("/sys", "it is the kernel's, not a place for files"),
     ("/dev", "it is made anew at every boot"),
     ("/run/agentd", "it is the agent's own"),
     ("/var/lib/agentd", "it is the agent's own"),
+    ("/var/log/agentd", "it is the agent's own"),
     ("/etc/agentd", "the agent's settings protect the host from the repository"),
     ("/usr/lib/agentd", "it is the agent's own; it comes with the package agentd"),
     ("/var/lib/dpkg", "it is dpkg's own; declare packages instead"),
@@ -24,8 +25,21 @@ const FOLLY: [(&str, &str); 9] = [
 ];
 
 /// Programs and units of the agent: a declaration that could replace them could free itself of every limit.
-const OURSELVES: [&str; 4] =
-    ["/usr/bin/agentd", "/usr/bin/agentctl", "/usr/sbin/agentd", "/usr/libexec/agentd"];
+/// So could one that takes away what starts the agent, or what makes its user and its folders.
+const OURSELVES: [&str; 12] = [
+    "/usr/bin/agentd",
+    "/usr/bin/agentctl",
+    "/usr/sbin/agentd",
+    "/usr/libexec/agentd",
+    "/usr/lib/sysusers.d/agentd.conf",
+    "/etc/sysusers.d/agentd.conf",
+    "/run/sysusers.d/agentd.conf",
+    "/usr/lib/tmpfiles.d/agentd.conf",
+    "/etc/tmpfiles.d/agentd.conf",
+    "/run/tmpfiles.d/agentd.conf",
+    "/etc/systemd/system/multi-user.target.wants/agentd.service",
+    "/etc/systemd/system/sysinit.target.wants/agentd-firewall.service",
+];
 
 /// Folders of units, in which the agent's own are not to be declared.
 const UNITS: [&str; 4] = [
@@ -159,12 +173,12 @@ pub(super) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
 }
 
 fn is_ourselves(path: &str) -> bool {
+    let is_own = |name: &str| {
+        name.strip_prefix("agentd").is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-', '@']))
+    };
+    // Whether the unit itself, a drop-in of it, or the link by which something wants it.
     let unit = UNITS.iter().find_map(|folder| path.strip_prefix(folder));
-    let own_unit = unit.is_some_and(|unit| {
-        let rest = unit.strip_prefix("agentd").unwrap_or("?");
-        rest.is_empty() || rest.starts_with(['.', '-', '@', '/'])
-    });
-    own_unit || OURSELVES.contains(&path)
+    unit.is_some_and(|unit| unit.split('/').any(is_own)) || OURSELVES.contains(&path)
 }
 
 /// What would go with this folder, were it taken away or swept.
@@ -234,6 +248,16 @@ mod tests {
             "/lib/systemd/system/agentd.service",
             "/etc/systemd/system/agentd.service.d/x.conf",
             "/etc/systemd/system/agentd-firewall.service",
+            "/etc/systemd/system/multi-user.target.wants/agentd.service",
+            "/etc/systemd/system/sysinit.target.wants/agentd-firewall.service",
+            "/etc/systemd/system/shop.target.requires/agentd.service",
+            "/run/systemd/system/agentd.service.d/50-x.conf",
+            "/usr/lib/sysusers.d/agentd.conf",
+            "/lib/sysusers.d/agentd.conf",
+            "/etc/sysusers.d/agentd.conf",
+            "/usr/lib/tmpfiles.d/agentd.conf",
+            "/etc/tmpfiles.d/agentd.conf",
+            "/var/log/agentd/agentd.log",
             "/var/lib/dpkg/status",
             "/etc/ld.so.preload",
             "/etc/shadow",
@@ -249,6 +273,8 @@ mod tests {
             "/usr/bin/agentd-exporter",
             "/etc/systemd/system/shop.service",
             "/etc/systemd/system/agentdx.service",
+            "/etc/systemd/system/multi-user.target.wants/shop.service",
+            "/etc/sysusers.d/shop.conf",
             "/run/x",
         ] {
             assert_eq!(folly(path, &file()), Ok(()), "{path}");
@@ -265,9 +291,19 @@ mod tests {
     #[test]
     fn a_folder_that_holds_something_protected_is_neither_removed_nor_swept() {
         let directory = |exclusive| Spec::Directory { ownership: ownership(), exclusive, ignore: Vec::new() };
-        for path in
-            ["/etc", "/var", "/var/lib", "/usr", "/usr/bin", "/run", "/etc/systemd/system", "/etc/systemd"]
-        {
+        for path in [
+            "/etc",
+            "/var",
+            "/var/lib",
+            "/usr",
+            "/usr/bin",
+            "/run",
+            "/etc/systemd/system",
+            "/etc/systemd",
+            "/etc/systemd/system/multi-user.target.wants",
+            "/etc/systemd/system/sysinit.target.wants",
+            "/usr/lib/tmpfiles.d",
+        ] {
             assert!(folly(path, &Spec::Absent).is_err(), "{path}");
             assert!(folly(path, &directory(true)).is_err(), "{path}");
             assert_eq!(folly(path, &directory(false)), Ok(()), "{path}");
