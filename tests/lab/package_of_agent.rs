@@ -126,10 +126,15 @@ fn removed_and_purged_it_leaves_the_host_as_it_is() {
         assert!(!said.contains(NEXT), "{said}");
         host.wait_until("in sync", LIMIT, || host.run(&["agentctl", "status"]).success());
 
+        host.write("/etc/agentd/agent.toml.d/10-mine.toml", "interval = \"2m\"\n");
         host.run(&["apt-get", "purge", "--yes", "agentd"]).ok();
         assert_eq!((self::rules(&host), host.read("/etc/motd")), (rules, "held\n".to_owned()));
         assert!(!host.exists("/var/lib/agentd"));
-        assert_eq!(host.sh("ls -A /etc/agentd").ok(), "forge.pem\n", "what a person put there is theirs");
+        assert_eq!(
+            host.sh("cd /etc/agentd && find . -type f | sort").ok(),
+            "./agent.toml.d/10-mine.toml\n./forge.pem\n",
+            "what a person put there is theirs"
+        );
         host.run(&["getent", "passwd", "agentd"]).ok();
         assert_eq!(host.sh("systemctl --failed --no-legend --plain").ok(), "");
     }
