@@ -62,6 +62,8 @@ $(DENY):
 unit: ## unit and integration tests
 	@echo '==> unit'
 	cargo test --locked
+	@echo '==> unit: the whole package index, one dpkg a pair'
+	cargo test --locked --test it -- --ignored every_neighbouring_pair
 
 .PHONY: deb
 deb: ## make the .deb of PROFILE (release unless said) in target/deb

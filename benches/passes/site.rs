@@ -70,7 +70,7 @@ impl Site {
         let host = agentd::daemon::this_host().unwrap();
         let keep = Keep::open(&Root::open(state.join("kept")).unwrap(), Limits::default()).unwrap();
         let (mut record, _) = Record::open(&Root::open(&state).unwrap(), Arc::clone(&host.clock)).unwrap();
-        let mut engine = agentd::daemon::kinds(&Arc::default());
+        let mut engine = agentd::daemon::kinds(&Arc::default(), &Arc::default());
         engine.adopt(Arc::new(compiled.desired), &mut record).unwrap();
         drop(tree);
         memory::give_back();

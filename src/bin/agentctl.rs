@@ -25,7 +25,7 @@ pub fn main() -> ExitCode {
         host: daemon::this_host,
         heads: cli::heads_in_journal,
         // Nothing is changed through it: no window for a confirmation is needed.
-        engine: || daemon::kinds(&Arc::default()),
+        engine: || daemon::kinds(&Arc::default(), &Arc::default()),
     };
     let exit = cli::run(std::env::args_os(), &mut outside);
     match out.flush() {

@@ -8,6 +8,7 @@ use super::settings::{Confirm, Followed, Login, Settings};
 use crate::declaration::{bytes, host_name, reading};
 use crate::keep::Limits;
 use crate::kind::fields::At;
+use crate::kind::package;
 use crate::kind::{Fields, ParseCx};
 use crate::model::{DriftMode, Faults, Located, Place, Value};
 use crate::record::Retention;
@@ -40,6 +41,10 @@ pub(super) fn settings(document: &Located, faults: &mut Faults) -> Option<Settin
             changers,
             guard_window: window.unwrap_or(default.guard_window),
             confirm: confirm.unwrap_or(default.confirm),
+            packages: fields
+                .get("packages")
+                .and_then(|table| packages(table, cx))
+                .unwrap_or(default.packages),
         };
         fields.finish(cx);
         Some(settings)
@@ -169,6 +174,22 @@ fn guard(table: &Located, cx: &mut ParseCx<'_>) -> Option<(Option<Duration>, Opt
     });
     fields.finish(cx);
     Some((window, confirm))
+}
+
+fn packages(table: &Located, cx: &mut ParseCx<'_>) -> Option<package::Settings> {
+    let mut settings = package::Settings::default();
+    let mut fields = Fields::of("`packages`", table, cx)?;
+    if let Some(age) = span(&mut fields, "index_max_age", Duration::from_secs(60), cx) {
+        settings.index_age = age;
+    }
+    if let Some(wait) = span(&mut fields, "lock_wait", Duration::from_secs(1), cx) {
+        settings = settings.waiting_for_locks(wait);
+    }
+    if let Some(limit) = span(&mut fields, "time_limit", Duration::from_secs(60), cx) {
+        settings.time_limit = limit;
+    }
+    fields.finish(cx);
+    Some(settings)
 }
 
 fn control(table: &Located, cx: &mut ParseCx<'_>) -> Option<(Option<String>, Option<String>)> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::keep::Limits;
+use crate::kind::package;
 use crate::model::DriftMode;
 use crate::record::Retention;
 use crate::source::{Caps, Credentials, CredentialsError, Deadlines, Remote, RemoteUrl};
@@ -44,6 +45,8 @@ pub struct Settings {
     pub guard_window: Duration,
     /// Who confirms it.
     pub confirm: Confirm,
+    /// How packages are changed.
+    pub packages: package::Settings,
 }
 
 /// Where the declaration comes from.
@@ -111,6 +114,7 @@ impl Default for Settings {
             changers: None,
             guard_window: Duration::from_secs(60),
             confirm: Confirm::Auto,
+            packages: package::Settings::default(),
         }
     }
 }

@@ -102,6 +102,11 @@ fn everything_that_can_be_set_is_read() {
             window = "2m"
             confirm = "ask"
 
+            [packages]
+            index_max_age = "6h"
+            lock_wait = "1m"
+            time_limit = "2h"
+
             [control]
             readers = "adm"
             changers = "ops"
@@ -124,6 +129,7 @@ fn everything_that_can_be_set_is_read() {
         changers,
         guard_window,
         confirm,
+        packages,
     } = settings;
     assert_eq!((mode, host.as_deref()), (DriftMode::Enabled, Some("web-1.example.org")));
     assert_eq!((interval.as_secs(), full_pass.as_secs(), removal_limit), (30, 5400, 3));
@@ -136,6 +142,8 @@ fn everything_that_can_be_set_is_read() {
     assert_eq!((keep.max_age.as_secs(), keep.max_bytes), (30 * 86_400, 256 << 20));
     assert_eq!((history.age.as_secs(), history.bytes), (400 * 86_400, 32 << 20));
     assert_eq!((guard_window.as_secs(), confirm, stale_after.as_secs()), (120, Confirm::Ask, 7200));
+    assert_eq!((packages.index_age.as_secs(), packages.time_limit.as_secs()), (6 * 3600, 7200));
+    assert_eq!(packages.lock_pause * packages.lock_tries, std::time::Duration::from_secs(60));
     assert_eq!((readers.as_str(), changers.as_deref()), ("adm", Some("ops")));
 }
 
@@ -287,7 +295,7 @@ fn the_settings_that_are_shipped_say_what_is_true_anyway() {
         )
     );
     assert_eq!(
-        (all.guard_window, all.confirm, all.readers),
-        (default.guard_window, default.confirm, default.readers)
+        (all.guard_window, all.confirm, all.packages, all.readers),
+        (default.guard_window, default.confirm, default.packages, default.readers)
     );
 }

@@ -9,6 +9,7 @@ use super::chain;
 use crate::config::{self, Confirm, Settings};
 use crate::control::Access;
 use crate::keep::Limits;
+use crate::kind::package;
 use crate::model::DriftMode;
 use crate::source::Remote;
 
@@ -39,6 +40,8 @@ pub struct Setup {
     pub confirm: Confirm,
     /// Why a connection to the remote can't, although the settings name it.
     pub unprovable: Option<&'static str>,
+    /// How packages are changed.
+    pub packages: package::Settings,
     /// Who may ask what.
     pub access: Access,
 }
@@ -62,6 +65,7 @@ pub fn setup(folder: &Path) -> Result<Setup, String> {
         history,
         guard_window,
         confirm,
+        packages,
     } = settings;
     let remote = source.map(|source| source.remote()).transpose().map_err(|error| chain(&error))?;
     let host = match host {
@@ -88,6 +92,7 @@ pub fn setup(folder: &Path) -> Result<Setup, String> {
         keep,
         labels,
         stale_after,
+        packages,
         access,
     })
 }

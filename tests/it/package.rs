@@ -78,7 +78,7 @@ fn versions_are_ordered_as_dpkg_orders_them() {
 }
 
 #[test]
-#[ignore = "a minute: every neighbouring pair of the whole index (cargo test --test it -- --ignored)"]
+#[ignore = "up to a minute: every neighbouring pair of the whole index; `make unit` runs it by itself"]
 fn every_neighbouring_pair_of_the_index_is_ordered_as_dpkg_orders_it() {
     let versions = versions_of_the_index();
     let pairs: Vec<_> = versions.windows(2).map(|pair| (&*pair[0], &*pair[1])).collect();

@@ -5,6 +5,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::host::Host;
@@ -47,6 +48,30 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// With locks waited for so long.
+    #[must_use]
+    pub fn waiting_for_locks(self, span: Duration) -> Self {
+        let tries = span.as_millis() / self.lock_pause.as_millis().max(1);
+        Settings { lock_tries: u32::try_from(tries).unwrap_or(u32::MAX).max(1), ..self }
+    }
+}
+
+/// The settings that hold now: said by whoever reads them, heeded by the kind from its next change on.
+#[derive(Debug, Default)]
+pub struct Tuning(Mutex<Settings>);
+
+impl Tuning {
+    /// From now on these hold.
+    pub fn set(&self, settings: Settings) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    pub(super) fn get(&self) -> Settings {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What is known of the changes while they are made.
 pub(super) struct Work<'a> {
     pub host: &'a Host,
@@ -76,6 +101,9 @@ impl From<DatabaseError> for Reason {
 impl Packages {
     /// Makes changes of one step. One result a change, in their order.
     pub(super) fn make(&mut self, cx: &ApplyCx<'_>, changes: &[Planned<Spec, Change>]) -> Vec<OutcomeResult> {
+        if let Some(tuning) = &self.tuning {
+            self.settings = tuning.get();
+        }
         let goals: Result<Vec<Goal>, String> = changes.iter().map(Goal::of).collect();
         let goals = match goals {
             Ok(goals) => goals,

@@ -33,6 +33,8 @@ pub mod status;
 pub mod transaction;
 pub mod version;
 
+use std::sync::Arc;
+
 use crate::host::Host;
 use crate::kind::desired::Part;
 use crate::kind::{
@@ -41,7 +43,7 @@ use crate::kind::{
 };
 use crate::model::{Diagnostic, Key, KindName, Located, OutcomeResult};
 
-pub use apply::Settings;
+pub use apply::{Settings, Tuning};
 use database::DatabaseError;
 use database::{Database, FOLDER};
 pub use diff::{Change, State};
@@ -55,6 +57,8 @@ use status::{Package, Table};
 #[derive(Debug, Default)]
 pub struct Packages {
     settings: Settings,
+    /// Says which settings hold, if they may change.
+    tuning: Option<Arc<Tuning>>,
     /// The last reading, for as long as the database stays the same.
     database: Option<Database>,
     /// Who was changing packages when we last looked.
@@ -69,6 +73,11 @@ impl Packages {
     /// With settings of its own.
     pub fn new(settings: Settings) -> Self {
         Packages { settings, ..Packages::default() }
+    }
+
+    /// With settings that may change.
+    pub fn tuned_by(tuning: Arc<Tuning>) -> Self {
+        Packages { tuning: Some(tuning), ..Packages::default() }
     }
 
     /// Every package on the host, by name and architecture: what two hosts are compared by. One read of the
