@@ -70,12 +70,12 @@ fn is_command_line(called: Option<&OsStr>) -> bool {
 fn run(config: PathBuf, state: PathBuf, socket: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
     start_logging();
     let load = Box::new(move || daemon::setup(&config));
-    let window = std::sync::Arc::default();
-    let kinds = daemon::kinds(&window);
-    let aside = std::sync::Arc::new(daemon::this_host()?);
+    let (window, tuning) = Default::default();
+    let kinds = daemon::kinds(&window, &tuning);
+    let aside = std::sync::Arc::new(daemon::host_beside()?);
     let workers = std::sync::Arc::new(Processes);
     let patience = daemon::PATIENCE;
-    let place = Place { state, socket, window, aside, patience, workers, load };
+    let place = Place { state, socket, window, tuning, aside, patience, workers, load };
     daemon::run(daemon::this_host()?, kinds, place)?;
     Ok(())
 }

@@ -161,8 +161,8 @@ impl Daemon {
     /// Feeds the watchdog if something was finished since the last look. If nothing was there to do, asks the
     /// other thread for a sign of life, which counts as finished work once it is given.
     fn look_at_pulse(&mut self) {
-        self.manager.feed();
-        self.timers.pulse = Manager::pulse_interval().map(now_plus);
+        let moved = self.manager.feed();
+        self.timers.pulse = Manager::next_look(moved).map(now_plus);
         self.shop.knock();
     }
 
@@ -180,6 +180,7 @@ impl Daemon {
         self.notes.clear();
         self.follow_again(&setup, word);
         self.place.window.set(setup.guard_window);
+        self.place.tuning.set(setup.packages);
         self.hand_over(setup.access);
         self.setup = setup.clone();
         let shop = self.shop.clone();

@@ -39,7 +39,7 @@ mod view;
 mod watches;
 mod workshop;
 
-pub use kinds::{kinds, this_host};
+pub use kinds::{host_beside, kinds, this_host};
 pub use run::{DaemonError, PATIENCE, Place, run};
 pub use setup::{Setup, setup};
 

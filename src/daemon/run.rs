@@ -35,6 +35,7 @@ use crate::host::clock::{Clock, SystemClock};
 use crate::host::facts::Facts;
 use crate::host::files::Root;
 use crate::keep::Contents;
+use crate::kind::package::Tuning;
 use crate::model::{CommitId, Trigger};
 use crate::reconcile::{Engine, Scope};
 use crate::status::{AgentInfo, Snapshot, WatchHealth};
@@ -54,6 +55,8 @@ pub struct Place {
     pub socket: PathBuf,
     /// How long a new firewall may stay unconfirmed, told to the kind.
     pub window: Arc<Window>,
+    /// How packages are changed, told to the kind.
+    pub tuning: Arc<Tuning>,
     /// The host as the loop sees it: only to read and settle what waits for a confirmation while a pass is at work.
     pub aside: Arc<Host>,
     /// How long the step at hand may take to end when the agent is to stop.
@@ -106,6 +109,7 @@ pub(super) fn run_and_tell(
     let system = |what| move |source| DaemonError::System { what, source };
     let setup = (place.load)().map_err(DaemonError::Settings)?;
     place.window.set(setup.guard_window);
+    place.tuning.set(setup.packages);
     let state = Root::open(&place.state).map_err(system("open the state folder"))?;
     let mut workshop =
         Workshop::open(host, engine, state, setup.keep, setup.mode).map_err(DaemonError::State)?;
@@ -277,9 +281,7 @@ impl Daemon {
 
     /// The first steps: hold the host to what was last applied, ask the remote, look at the pulse.
     fn begin(&mut self) {
-        if let Some(interval) = Manager::pulse_interval() {
-            self.timers.pulse = Some(now() + interval);
-        }
+        self.timers.pulse = Manager::next_look(true).map(now_plus);
         if self.view.desired.is_some() {
             self.want_pass(Scope::Full, Trigger::Boot);
         } else {

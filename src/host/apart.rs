@@ -15,7 +15,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{Mode, mkdir, symlink};
 
-use super::program::{Files, Finished, ProgramError, Programs, Run, SystemPrograms, Work};
+use super::program::{Files, Finished, ProgramError, Programs, Run, Work};
 
 /// Folders of programs and libraries. Where `/usr` is merged, all others are links into it.
 const FOLDERS: [&str; 5] = ["usr", "bin", "sbin", "lib", "lib64"];
@@ -38,18 +38,19 @@ const SITE: &str = "/tmp";
 /// What a program that opens its standard input by name finds: a file, written anew for each run.
 const STDIN: &str = "dev/stdin";
 
-pub(super) fn apart(files: Files, work: &mut Work<'_>) -> Result<(), ProgramError> {
+/// Does `work` apart from the host, with programs that `doer` runs.
+pub(super) fn apart(doer: &dyn Programs, files: Files, work: &mut Work<'_>) -> Result<(), ProgramError> {
     let in_thread = || {
         match files {
             Files::All => {
                 enter(CloneFlags::CLONE_NEWNET)?;
-                work(&SystemPrograms);
+                work(doer);
             }
             Files::Libraries => {
                 enter(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)?;
                 let obstacle = |error| format!("could not take a root without files: {error}");
                 change_root().map_err(|error| ProgramError::Apart { obstacle: obstacle(error) })?;
-                work(&WithoutFiles);
+                work(&WithoutFiles(doer));
             }
         }
         Ok(())
@@ -104,15 +105,15 @@ fn show(path: &str) -> io::Result<()> {
 }
 
 /// Runs programs where there is no `/proc`, and so no `/dev/stdin` that leads to the standard input.
-struct WithoutFiles;
+struct WithoutFiles<'a>(&'a dyn Programs);
 
-impl Programs for WithoutFiles {
+impl Programs for WithoutFiles<'_> {
     #[allow(clippy::disallowed_methods)] // this is the door, and the file is in memory
     fn run(&self, run: &Run) -> Result<Finished, ProgramError> {
         std::fs::write(Path::new("/").join(STDIN), &run.stdin).map_err(|error| ProgramError::Apart {
             obstacle: format!("could not hand them their input: {error}"),
         })?;
-        SystemPrograms.run(run)
+        self.0.run(run)
     }
 
     fn apart(&self, _files: Files, work: &mut Work<'_>) -> Result<(), ProgramError> {
@@ -124,6 +125,7 @@ impl Programs for WithoutFiles {
 
 #[cfg(test)]
 mod tests {
+    use super::super::program::SystemPrograms;
     use super::*;
 
     fn stdout_of(programs: &dyn Programs, program: &str, args: &[&str]) -> Result<String, String> {
@@ -138,7 +140,7 @@ mod tests {
     fn programs_set_apart_share_a_network_that_is_not_the_hosts() {
         let ours = stdout_of(&SystemPrograms, "/usr/bin/readlink", &["/proc/self/ns/net"]).unwrap();
         let mut seen = Vec::new();
-        apart(Files::All, &mut |programs| {
+        apart(&SystemPrograms, Files::All, &mut |programs| {
             for _ in 0..2 {
                 seen.push(stdout_of(programs, "/usr/bin/readlink", &["/proc/self/ns/net"]).unwrap());
             }
@@ -153,7 +155,7 @@ mod tests {
     #[test]
     fn programs_set_apart_with_libraries_alone_find_no_other_file() {
         let mut answers = Vec::new();
-        apart(Files::Libraries, &mut |programs| {
+        apart(&SystemPrograms, Files::Libraries, &mut |programs| {
             for path in ["/etc/shadow", "/etc/hostname", "/proc/1/root/etc/hostname", "/tmp", "/root"] {
                 answers.push(stdout_of(programs, "/bin/cat", &[path]));
             }
@@ -171,7 +173,7 @@ mod tests {
     #[test]
     fn input_reaches_a_program_without_files_by_name_too() {
         let mut answers = Vec::new();
-        apart(Files::Libraries, &mut |programs| {
+        apart(&SystemPrograms, Files::Libraries, &mut |programs| {
             for args in [&["-"][..], &["/dev/stdin"]] {
                 let mut run = Run::new("/bin/cat", args);
                 run.stdin = b"rules".to_vec();
@@ -189,7 +191,7 @@ mod tests {
             all.lines().filter(|line| line.contains(SITE)).map(str::to_owned).collect::<Vec<_>>()
         };
         let before = mounts();
-        apart(Files::Libraries, &mut |_| {}).unwrap();
+        apart(&SystemPrograms, Files::Libraries, &mut |_| {}).unwrap();
         assert_eq!(mounts(), before);
     }
 }

@@ -28,6 +28,9 @@ const LEFT_OPEN: Duration = Duration::from_secs(1);
 const MANY: usize = 4096;
 const PAUSE: Duration = Duration::from_micros(200);
 
+/// So often the wait for a program is told to go on: well within any watchdog's patience.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
+
 /// One run of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -41,6 +44,17 @@ pub struct Run {
     pub env: Vec<(String, String)>,
     /// After this it is killed, with everything it started in its process group.
     pub time_limit: Duration,
+    /// What others may do with the files it makes.
+    pub new_files: NewFiles,
+}
+
+/// What others than their owner may do with the files a program makes, unless it says so itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewFiles {
+    /// As with ours: nothing.
+    Ours,
+    /// As if a person had started it: they may read them.
+    AsUsual,
 }
 
 impl Run {
@@ -52,6 +66,7 @@ impl Run {
             stdin: Vec::new(),
             env: Vec::new(),
             time_limit: Duration::from_secs(60),
+            new_files: NewFiles::Ours,
         }
     }
 }
@@ -141,23 +156,38 @@ pub trait Programs: Send + Sync {
     fn apart(&self, files: Files, work: &mut Work<'_>) -> Result<(), ProgramError>;
 }
 
-/// Runs real programs.
+/// Runs real programs, as part of the work that the watchdog watches over: each is proof of progress.
 pub struct SystemPrograms;
 
 impl Programs for SystemPrograms {
     fn run(&self, run: &Run) -> Result<Finished, ProgramError> {
         let child =
             spawn(run).map_err(|source| ProgramError::Start { program: run.program.clone(), source })?;
-        wait(run, child)
+        wait(run, child, &|| PULSE.beat())
     }
 
     fn apart(&self, files: Files, work: &mut Work<'_>) -> Result<(), ProgramError> {
-        apart::apart(files, work)
+        apart::apart(&SystemPrograms, files, work)
+    }
+}
+
+/// Runs real programs beside that work: what they do says nothing about it.
+pub struct ProgramsBeside;
+
+impl Programs for ProgramsBeside {
+    fn run(&self, run: &Run) -> Result<Finished, ProgramError> {
+        let child =
+            spawn(run).map_err(|source| ProgramError::Start { program: run.program.clone(), source })?;
+        wait(run, child, &|| ())
+    }
+
+    fn apart(&self, files: Files, work: &mut Work<'_>) -> Result<(), ProgramError> {
+        apart::apart(&ProgramsBeside, files, work)
     }
 }
 
 /// Runs a program to its end and hands its standard output to `consume` while it is written, however long it is.
-/// What `consume` leaves unread is dropped with the pipe.
+/// What `consume` leaves unread is dropped with the pipe. No proof of progress of the work that the watchdog watches over.
 pub fn stream<T>(
     run: &Run,
     consume: impl FnOnce(&mut dyn Read) -> std::io::Result<T>,
@@ -169,7 +199,7 @@ pub fn stream<T>(
         return Err(contact(std::io::ErrorKind::BrokenPipe.into()));
     };
     std::thread::scope(|scope| {
-        let ended = scope.spawn(|| wait(run, child));
+        let ended = scope.spawn(|| wait(run, child, &|| ()));
         // A child that is killed for its time closes the pipe, which ends this read.
         let consumed = consume(&mut stdout);
         drop(stdout);
@@ -202,11 +232,29 @@ fn spawn(run: &Run) -> std::io::Result<Child> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     COUNTERS.program_started();
-    command.spawn()
+    match run.new_files {
+        NewFiles::Ours => command.spawn(),
+        NewFiles::AsUsual => spawn_as_usual(&mut command),
+    }
+}
+
+/// By a thread that has a mask of its own, which its child inherits: the process keeps the strict one.
+#[allow(clippy::disallowed_methods)] // this is the door
+fn spawn_as_usual(command: &mut Command) -> std::io::Result<Child> {
+    use nix::sched::{CloneFlags, unshare};
+    let in_thread = || {
+        unshare(CloneFlags::CLONE_FS)?;
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        command.spawn()
+    };
+    std::thread::scope(|scope| match scope.spawn(in_thread).join() {
+        Ok(child) => child,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
 }
 
 #[allow(clippy::disallowed_methods)] // a deadline for a real process is real time
-fn wait(run: &Run, mut child: Child) -> Result<Finished, ProgramError> {
+fn wait(run: &Run, mut child: Child, alive: &dyn Fn()) -> Result<Finished, ProgramError> {
     let contact = |source| ProgramError::Contact { program: run.program.clone(), source };
     let deadline = Instant::now() + run.time_limit;
     let stdin = child.stdin.take().map(|pipe| feed(pipe, run.stdin.clone()));
@@ -217,17 +265,24 @@ fn wait(run: &Run, mut child: Child) -> Result<Finished, ProgramError> {
         rustix::process::PidfdFlags::empty(),
     )
     .map_err(|errno| contact(errno.into()))?;
-    let left = deadline.saturating_duration_since(Instant::now());
-    if !readable_within(&pidfd, left).map_err(contact)? {
-        end_group(&mut child);
-        return Err(ProgramError::TimedOut { program: run.program.clone(), limit: run.time_limit });
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if readable_within(&pidfd, left.min(SIGN_OF_LIFE)).map_err(contact)? {
+            break;
+        }
+        if left <= SIGN_OF_LIFE {
+            end_group(&mut child);
+            return Err(ProgramError::TimedOut { program: run.program.clone(), limit: run.time_limit });
+        }
+        // A wait that has an end of its own is no hang.
+        alive();
     }
     let status = child.wait().map_err(contact)?;
     drop(stdin);
     let until = deadline.min(Instant::now() + LEFT_OPEN);
     let collect = |output: Option<Output>| output.map(|output| output.until(until)).unwrap_or_default();
     let finished = Finished { code: status.code(), stdout: collect(stdout), stderr: collect(stderr) };
-    PULSE.beat();
+    alive();
     Ok(finished)
 }
 
@@ -378,6 +433,21 @@ mod tests {
         let mut run = sh("echo begun; sleep 1000");
         run.time_limit = Duration::from_millis(100);
         assert!(matches!(stream(&run, read_all), Err(ProgramError::TimedOut { .. })));
+    }
+
+    #[test]
+    fn files_of_a_program_may_be_kept_from_others_or_be_as_usual() {
+        let mask = |new_files| {
+            let run = Run { new_files, ..sh("umask") };
+            String::from_utf8(SystemPrograms.run(&run).unwrap().stdout).unwrap()
+        };
+        // A thread with a mask of its own stands for the agent, which the service manager gives this one.
+        let told = std::thread::spawn(move || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).unwrap();
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+            [mask(NewFiles::Ours), mask(NewFiles::AsUsual), mask(NewFiles::Ours)]
+        });
+        assert_eq!(told.join().unwrap(), ["0077\n", "0022\n", "0077\n"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Proof of progress. Whoever finishes a piece of work beats; the watchdog is fed only if the pulse moved. A timer
-//! that feeds it would prove nothing but that timers work.
+//! Proof of progress of the thread that touches the host. Whoever finishes a piece of its work beats; the watchdog is
+//! fed only if the pulse moved. A timer that feeds it would prove nothing but that timers work, and what is done beside
+//! that thread (fetches, compiles, answers) would prove nothing about it: none of that may beat.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

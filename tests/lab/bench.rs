@@ -54,7 +54,9 @@ impl Bench {
         let units = (0..work::UNITS).map(work::unit).chain(["bench-floor.service".to_owned()]);
         let units: Vec<String> = units.collect();
         let lay = |name: &str, text: &str| {
-            let text = format!("[Unit]\nStartLimitIntervalSec=0\n[Service]\n{text}\n[Install]\nWantedBy=multi-user.target\n");
+            let text = format!(
+                "[Unit]\nStartLimitIntervalSec=0\n[Service]\n{text}\n[Install]\nWantedBy=multi-user.target\n"
+            );
             host.write(&format!("/etc/systemd/system/{name}"), &text);
         };
         units.iter().for_each(|name| lay(name, "ExecStart=/bin/sleep infinity"));

@@ -34,6 +34,7 @@ use crate::host::program::{Programs, SystemPrograms};
 use crate::host::units::FakeUnits;
 use crate::keep::Limits;
 use crate::kind::file::Files;
+use crate::kind::package;
 use crate::model::DriftMode;
 use crate::reconcile::Engine;
 use crate::reconcile::lane::Lane;
@@ -88,9 +89,9 @@ impl Site {
         let (workers, setup) = (Arc::clone(&self.forge) as _, Arc::clone(&self.setup));
         let thread = std::thread::spawn(move || {
             let load = Box::new(move || Ok(setup.lock().unwrap().clone()));
-            let window = Arc::default();
+            let (window, tuning) = Default::default();
             let patience = Duration::from_millis(200);
-            let place = Place { state, socket, window, aside, patience, workers, load };
+            let place = Place { state, socket, window, tuning, aside, patience, workers, load };
             let engine = Engine::new(vec![Box::new(Lane::new(Files::default()))]);
             run_and_tell(host, engine, place, |sender| told.send(sender).unwrap())
         });
@@ -218,6 +219,7 @@ fn setup() -> Setup {
         guard_window: None,
         confirm: Confirm::Off,
         unprovable: None,
+        packages: package::Settings::default(),
         access: Access { readers: None, changers: None },
     }
 }

@@ -7,6 +7,7 @@ use std::thread::{Builder, available_parallelism, scope};
 use super::observe::Way;
 use super::spec::Spec;
 use crate::host::files::{Hashed, Root};
+use crate::host::pulse::PULSE;
 use crate::model::Key;
 
 /// With fewer files than this, starting threads is not worth while.
@@ -35,7 +36,14 @@ pub(super) fn read(root: &Root, files: &[(&Key, &Spec)]) -> Vec<Option<Hashed>> 
 
 fn read_share(root: &Root, files: &[(&Key, &Spec)]) -> Vec<Option<Hashed>> {
     let mut way = Way::new(root);
-    files.iter().map(|(key, spec)| read_one(&mut way, key, spec)).collect()
+    let read = files.iter().enumerate().map(|(at, (key, spec))| {
+        // A slow disk is no hang.
+        if at % MANY == 0 {
+            PULSE.beat();
+        }
+        read_one(&mut way, key, spec)
+    });
+    read.collect()
 }
 
 fn read_one<'k>(way: &mut Way<'k>, key: &'k Key, spec: &Spec) -> Option<Hashed> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::host::program::{Programs, Run};
+use crate::host::program::{NewFiles, Programs, Run};
 
 /// Stands for the path of the staged file among the arguments.
 const NEW: &str = "{new}";
@@ -23,7 +23,9 @@ pub(super) fn run(programs: &dyn Programs, check: &[String], staged: Option<&Pat
         })
         .collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match programs.run(&Run::new(program, &arguments)) {
+    // The program of a person: it is run as they would run it.
+    let run = Run { new_files: NewFiles::AsUsual, ..Run::new(program, &arguments) };
+    match programs.run(&run) {
         Ok(finished) if finished.succeeded() => Ok(()),
         Ok(finished) => {
             let code = finished.code.map_or("a signal".to_owned(), |code| format!("code {code}"));

@@ -10,6 +10,7 @@ use super::change::Change;
 use super::check;
 use super::proofs::Proofs;
 use crate::host::files::{Attributes, FileType, FilesError, Folder, How, Staged, Xattrs};
+use crate::host::pulse::PULSE;
 use crate::keep::{Durable, Kept, Known, Pending, Purpose};
 use crate::kind::ApplyCx;
 use crate::model::{Content, Key, OutcomeResult};
@@ -41,6 +42,7 @@ pub(super) fn batches(
         let durable = if chunk.len() >= MANY { Durable::Batch } else { Durable::Each };
         let done = batch(cx, proofs, chunk, durable);
         results.extend(chunk.iter().map(|(at, _)| *at).zip(done));
+        PULSE.beat();
     }
     results
 }

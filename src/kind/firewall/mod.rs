@@ -224,9 +224,8 @@ impl Firewall {
         let (seen, compiled) = std::thread::scope(|scope| {
             let compiling = to_compile.then(|| scope.spawn(|| compile(&*host.programs, &source, specs)));
             let seen = look(host, seen.as_ref());
-            let compiled = compiling.map(|compiling| {
-                compiling.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
+            let compiled = compiling
+                .map(|compiling| compiling.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             (seen, compiled)
         });
         let seen = seen?;
