@@ -6,11 +6,13 @@
 //!                      Memory ◀───────────────────────────┴────────────────────────────┘
 //! ```
 //!
-//! [`pass::pass`] is one straight function; read it first. Everything that is the same for all kinds is here;
-//! what differs by kind is behind [`lane::Stage`], which is erased only at "a stage of a whole kind".
+//! [`pass::pass`] is one straight function: read it first, then its two long stages, `apply` and `verify`. Everything
+//! that is the same for all kinds is here; what differs by kind is behind [`lane::Stage`], which is erased only at "a
+//! stage of a whole kind".
 //!
 //! May not: read or write the host itself (the kinds do), wait, or start a pass by itself.
 
+mod apply;
 pub mod attempts;
 mod case;
 mod durable;
@@ -23,6 +25,7 @@ pub mod pass;
 pub mod reactions;
 pub mod report;
 pub mod scope;
+mod verify;
 pub mod waiting;
 
 pub use engine::Engine;

@@ -1,9 +1,10 @@
 //! One pass, top to bottom.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::apply::apply;
 use super::attempts;
 use super::case::Case;
 use super::engine::Engine;
@@ -13,17 +14,15 @@ use super::levels::LevelView;
 use super::memory::{Converged, Intent, Memory, MemoryError, Resolution};
 use super::report::PassReport;
 use super::scope::Scope;
+use super::verify::verify;
 use super::waiting::Heed;
 use crate::host::Host;
 use crate::host::counters::COUNTERS;
 use crate::host::pulse::PULSE;
-use crate::host::units::UnitName;
 use crate::keep::{Contents, Keep};
-use crate::kind::{ApplyCx, DiffCx};
+use crate::kind::DiffCx;
 use crate::model::plan::Held;
-use crate::model::{
-    DriftMode, Key, KindName, Outcome, OutcomeResult, Plan, PlannedChange, ResourceId, Step, Verdict,
-};
+use crate::model::{DriftMode, Key, Plan, PlannedChange, ResourceId};
 
 /// Where a pass works.
 pub struct World<'a> {
@@ -83,7 +82,7 @@ pub struct Removals {
 
 /// What is as declared, and what is gone as asked: written down at the end of the pass.
 #[derive(Default)]
-struct Settled {
+pub(super) struct Settled {
     converged: Vec<Converged>,
     forgotten: Vec<ResourceId>,
 }
@@ -255,166 +254,6 @@ fn write_down(cases: &mut [Case], memory: &mut dyn Memory) -> Result<(), MemoryE
     Ok(())
 }
 
-/// Step by step, kind by kind. Independent resources go on when one fails; what depends on it waits.
-fn apply(
-    engine: &mut Engine,
-    world: &World<'_>,
-    cases: &mut [Case],
-    memory: &mut dyn Memory,
-    report: &mut PassReport,
-) -> Result<(), MemoryError> {
-    let going = cases.iter().enumerate().filter(|(_, case)| case.held.is_none());
-    let index: BTreeMap<ResourceId, usize> =
-        going.map(|(at, case)| (case.finding.resource.clone(), at)).collect();
-    if index.is_empty() {
-        return Ok(());
-    }
-    let mut fault = None;
-    let now = world.host.clock.since_boot();
-    index.iter().for_each(|(id, at)| engine.attempts.made(id, cases[*at].finding.spec, now));
-    let hold_units = units_to_hold(cases);
-    let mut cx =
-        ApplyCx { host: world.host, contents: world.contents, keep: world.keep, hold_units: &hold_units };
-    for step in Step::ALL {
-        if world.stopping.load(Ordering::Relaxed) {
-            break;
-        }
-        for lane in &mut engine.lanes {
-            let kind = lane.kind();
-            let mut owed = Vec::new();
-            let mut go = |key: &Key| {
-                let id = ResourceId::new(kind, key.clone());
-                let Some(at) = index.get(&id) else { return false };
-                if cases[*at].has_stopped() {
-                    return false;
-                }
-                let incomplete = engine.inputs.of(&id).find(|input| !is_complete(cases, input));
-                match incomplete {
-                    Some(input) if step == Step::Reactions => {
-                        owed.push((*at, format!("{input}, which is not as declared yet")));
-                        false
-                    }
-                    Some(_) | None => true,
-                }
-            };
-            let applied = lane.apply(step, &mut cx, &mut go);
-            PULSE.beat();
-            for (at, message) in owed {
-                cases[at].result = Some(OutcomeResult::Waiting { message });
-            }
-            for one in applied {
-                let id = ResourceId::new(kind, one.key);
-                let (result, note) = one.result.into_noted();
-                // A start that came before the last of its inputs has not seen them: it settles nothing.
-                let saw_all = engine.inputs.of(&id).all(|input| is_complete(cases, input));
-                if result == OutcomeResult::Done && !one.settles.is_empty() && saw_all {
-                    // If this is not remembered, the reaction happens once more: harmless, and told.
-                    let seen = memory.see(&engine.inputs.settled(&id, &one.settles, memory));
-                    fault = fault.or(seen.err());
-                }
-                if let OutcomeResult::Failed { message } = &result {
-                    engine.attempts.ended(&id, attempts::Outcome::Failed(message.clone()));
-                }
-                if let Some(case) = index.get(&id).map(|at| &mut cases[*at])
-                    && !case.has_stopped()
-                {
-                    if step == Step::Reactions && result == OutcomeResult::Done {
-                        engine.reactions.made(&id, now);
-                    }
-                    case.result = Some(result.clone());
-                    case.note = note.or(case.note.take());
-                }
-                report.outcomes.push(Outcome { resource: id, result });
-            }
-        }
-    }
-    fault.map_or(Ok(()), Err)
-}
-
-/// Units that a package's own scripts must not start: their declared state is not reached yet.
-fn units_to_hold(cases: &[Case]) -> Vec<UnitName> {
-    let services = cases.iter().filter(|case| case.finding.resource.kind == KindName::Service);
-    services.filter_map(|case| case.finding.resource.key.as_str().parse().ok()).collect()
-}
-
-/// An input is complete unless it differs and was not put right in this pass.
-fn is_complete(cases: &[Case], input: &ResourceId) -> bool {
-    let case = cases.iter().find(|case| case.finding.resource == *input);
-    case.is_none_or(|case| case.result == Some(OutcomeResult::Done))
-}
-
-/// Observes and compares what was changed once more: there is no second notion of equality. Looks at what
-/// waited, too: it may be able to go on.
-fn verify(
-    engine: &mut Engine,
-    world: &World<'_>,
-    cases: &mut [Case],
-    started: Duration,
-    memory: &dyn Memory,
-    settled: &mut Settled,
-    report: &mut PassReport,
-) {
-    let touched = touched(cases);
-    let nothing_changes = BTreeSet::new();
-    for lane in &mut engine.lanes {
-        let Some(keys) = touched.get(&lane.kind()) else { continue };
-        if let Err(why) = lane.observe(world.host, Some(keys)) {
-            report.blind.push((lane.kind(), why));
-            continue;
-        }
-        let levels = LevelView { memory, changing: &nothing_changes };
-        let residual = lane.compare(Some(keys), &DiffCx { levels: &levels }, memory);
-        settled.take(lane.as_mut(), Some(keys));
-        let took = world.host.clock.since_boot().saturating_sub(started);
-        let of_kind = cases.iter_mut().filter(|case| case.finding.resource.kind == lane.kind());
-        for case in of_kind.filter(|case| keys.contains(&case.finding.resource.key)) {
-            let left = residual.iter().find(|left| left.resource == case.finding.resource);
-            match (&case.result, left) {
-                (Some(OutcomeResult::Done), None) => {
-                    case.took = Some(took);
-                    if case.undid_nothing() {
-                        engine.attempts.not_counted(&case.finding.resource);
-                    }
-                }
-                (Some(OutcomeResult::Done), Some(left)) if case.shows_only_new(left) => {
-                    let message = "differences that showed only after its first changes".to_owned();
-                    case.result = Some(OutcomeResult::Waiting { message });
-                }
-                (Some(OutcomeResult::Done), Some(left)) => {
-                    case.verdict = Verdict::NotConverging;
-                    case.finding.fields.clone_from(&left.fields);
-                    let outcome = attempts::Outcome::InVain { left: Some(attempts::words_of(&left.fields)) };
-                    engine.attempts.ended(&case.finding.resource, outcome);
-                }
-                // It waited for something that is there now.
-                (None, left) if left.is_none_or(|left| left.waiting.is_none()) => report.again = true,
-                (
-                    None
-                    | Some(
-                        OutcomeResult::Waiting { .. }
-                        | OutcomeResult::Failed { .. }
-                        | OutcomeResult::DoneNoting { .. },
-                    ),
-                    _,
-                ) => {}
-            }
-        }
-    }
-}
-
-fn touched(cases: &[Case]) -> BTreeMap<KindName, BTreeSet<Key>> {
-    let changed_something = cases.iter().any(|case| case.result == Some(OutcomeResult::Done));
-    let mut touched: BTreeMap<KindName, BTreeSet<Key>> = BTreeMap::new();
-    for case in cases {
-        let waited = changed_something && matches!(case.held, Some(Held::Waiting(_)));
-        if case.result.is_some() || waited {
-            let ResourceId { kind, key } = case.finding.resource.clone();
-            touched.entry(kind).or_default().insert(key);
-        }
-    }
-    touched
-}
-
 /// Writes down what became of everything in scope.
 fn conclude(
     cases: &[Case],
@@ -444,7 +283,7 @@ fn conclude(
 }
 
 impl Settled {
-    fn take(&mut self, lane: &mut dyn lane::Stage, only: Option<&BTreeSet<Key>>) {
+    pub(super) fn take(&mut self, lane: &mut dyn lane::Stage, only: Option<&BTreeSet<Key>>) {
         let kind = lane.kind();
         let id = |key| ResourceId::new(kind, key);
         let rows = lane.settled(only).into_iter();
