@@ -25,6 +25,7 @@ mod in_force;
 mod journal;
 mod kinds;
 mod listening;
+mod opening;
 mod pace;
 mod passing;
 mod programs;
@@ -32,6 +33,7 @@ mod run;
 mod service;
 mod setup;
 mod shop;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod timers;

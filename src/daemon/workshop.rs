@@ -5,28 +5,26 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tracing::warn;
 
 use super::bounds::Bounds;
 use super::errand::Basis;
 use super::setup::Setup;
+use super::tally;
 use crate::attribution::gather::Inquiry;
 use crate::guard::{self, firewall::Awaiting};
-use crate::host::files::{Attributes, Root};
+use crate::host::files::Root;
 use crate::host::{Host, memory};
-use crate::keep::{Contents, Keep, Limits};
+use crate::keep::{Contents, Keep};
 use crate::kind::Desired;
 use crate::model::{
-    Digest, DriftMode, Evidence, Health, KindName, ResourceId, ResourceStatus, Sync, Trigger, Verdict,
-    Witness,
+    Digest, DriftMode, Evidence, Health, KindName, ResourceStatus, Sync, Trigger, Verdict, Witness,
 };
 use crate::reconcile::gate::Patience;
 use crate::reconcile::pass::{Removals, Stage};
 use crate::reconcile::report::Seen;
-use crate::reconcile::scope::KindScope;
 use crate::reconcile::{Engine, Order, PassReport, Purpose, Scope, World, pass};
-use crate::record::{self, Noted, OpenState, PassCounts, PassResult, PassScope, Record, RecordError};
+use crate::record::{self, Noted, Record};
 use crate::status::standing::Standing;
 use crate::status::{PassSummary, ResourceLine, SuspensionLine};
 
@@ -75,9 +73,9 @@ pub struct Workshop {
     /// What the desired state in force was compiled from, if that is known.
     pub(super) basis: Option<Basis>,
     /// When it was tidied last, on the boot-time clock.
-    tidied: Option<Duration>,
+    pub(super) tidied: Option<Duration>,
     /// When the head of the history was noted last, on the boot-time clock.
-    head_noted: Option<Duration>,
+    pub(super) head_noted: Option<Duration>,
 }
 
 /// A pass that is asked for.
@@ -149,74 +147,7 @@ pub struct View {
     pub head: Option<Noted>,
 }
 
-/// Why the workshop could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A folder of the state could not be made or opened.
-    #[error("could not prepare {what} below the state folder")]
-    Folder {
-        /// Which.
-        what: &'static str,
-        /// What was tried, and what the system said.
-        #[source]
-        source: Box<dyn std::error::Error + Send + std::marker::Sync>,
-    },
-    /// The record could not be opened.
-    #[error("could not open the record")]
-    Record(#[source] RecordError),
-}
-
 impl Workshop {
-    /// Opens everything below the state folder and finishes what a crash cut short.
-    pub fn open(
-        host: Host,
-        engine: Engine,
-        state: Root,
-        keep: Limits,
-        mode: DriftMode,
-    ) -> Result<Self, OpenError> {
-        let contents = Contents::in_folder(subfolder(&state, "contents")?);
-        let keep_root = subfolder(&state, "kept")?;
-        let keep = Keep::open(&keep_root, keep)
-            .map_err(|source| OpenError::Folder { what: "kept", source: source.into() })?;
-        let mut notes = Vec::new();
-        let recovered = keep
-            .recover(&host.root)
-            .map_err(|source| OpenError::Folder { what: "kept", source: source.into() })?;
-        notes.extend(recovered.into_iter().map(|one| format!("after an interruption: {one:?}")));
-        if let Err(error) = guard::firewall::recover(&host) {
-            notes.push(error.to_string());
-        }
-        let (record, opened) = Record::open(&state, Arc::clone(&host.clock)).map_err(OpenError::Record)?;
-        if let OpenState::Rebuilt { why, kept } = opened.state {
-            notes.push(format!(
-                "the record could not be used ({why}) and was begun anew; the old one is {}; nothing is pruned \
-                 until the agent brings it again",
-                kept.display()
-            ));
-        }
-        Ok(Workshop {
-            host,
-            engine,
-            record,
-            contents: Arc::new(contents),
-            keep,
-            state,
-            standing: Standing::default(),
-            mode,
-            bounds: Bounds::default(),
-            unprovable: None,
-            notes,
-            stopping: Arc::default(),
-            progress: Box::new(|_| ()),
-            inquiry: Inquiry::new(None),
-            declared: Digest::of(b""),
-            basis: None,
-            tidied: None,
-            head_noted: None,
-        })
-    }
-
     /// Runs a pass all the way and writes it down, unless what was noticed is the echo of our own work, or is known.
     pub fn pass(&mut self, request: PassRequest) -> PassEnded {
         let done = self.look(request).map(Box::new);
@@ -234,7 +165,7 @@ impl Workshop {
         let started = self.host.clock.now();
         let commit = self.engine.desired().revision.as_ref().map(|revision| revision.commit.clone());
         let author = self.engine.desired().revision.as_ref().map(|revision| revision.author.clone());
-        let number = self.record.begin_pass(triggers.clone(), record_scope(&scope), commit);
+        let number = self.record.begin_pass(triggers.clone(), tally::scope(&scope), commit);
         author.iter().for_each(|author| self.record.declared_by(author));
         let patience = match triggers.contains(&Trigger::Request) {
             true => Patience::Impatient,
@@ -246,8 +177,7 @@ impl Workshop {
         let mut report = self.run(&order);
         self.attribute(&mut report);
         self.inquiry.saw(&scope, &report, began);
-        let counts = counts(&report);
-        let result = result_of(&report);
+        let (counts, result) = (tally::counts(&report), tally::result(&report));
         let finished = number.and_then(|number| self.record.finish_pass(counts, result).map(|_| number));
         let id = match finished {
             Ok(number) => number.0,
@@ -264,7 +194,7 @@ impl Workshop {
         }
         let head = self.head_to_note(&report);
         memory::give_back();
-        let summary = summary(id, triggers, started, &scope, &report);
+        let summary = tally::summary(id, triggers, started, &scope, &report);
         let stock = if self.contents.has_lost() { Stock::Short } else { Stock::Whole };
         Some(PassDone { report, summary, view: self.view(), stock, head })
     }
@@ -417,86 +347,5 @@ fn suspension_line(suspension: &record::Suspension) -> SuspensionLine {
         owner: suspension.owner.clone(),
         since: suspension.since,
         until: suspension.until,
-    }
-}
-
-fn subfolder(state: &Root, name: &'static str) -> Result<Root, OpenError> {
-    state
-        .create_dirs(name, Attributes::root(0o700))
-        .map_err(|source| OpenError::Folder { what: name, source: source.into() })?;
-    Root::open(state.absolute(name)).map_err(|source| OpenError::Folder { what: name, source: source.into() })
-}
-
-fn record_scope(scope: &Scope) -> PassScope {
-    match scope {
-        Scope::Full => PassScope::Full,
-        Scope::Some(kinds) => {
-            let mut only = BTreeSet::new();
-            for (kind, within) in kinds {
-                match within {
-                    KindScope::All => {
-                        only.insert(ResourceId::new(*kind, "*"));
-                    }
-                    KindScope::Keys(keys) => {
-                        only.extend(keys.iter().map(|key| ResourceId::new(*kind, key.clone())));
-                    }
-                }
-            }
-            PassScope::Only(only)
-        }
-    }
-}
-
-fn counts(report: &PassReport) -> PassCounts {
-    let count = |wanted: &dyn Fn(&Seen) -> bool| {
-        u32::try_from(report.findings.iter().filter(|seen| wanted(seen)).count()).unwrap_or(u32::MAX)
-    };
-    PassCounts {
-        observed: u32::try_from(report.observed).unwrap_or(u32::MAX),
-        drifted: count(&|seen| seen.verdict != Verdict::Behind),
-        behind: count(&|seen| seen.verdict == Verdict::Behind),
-        corrected: count(&|seen| matches!(seen.status, ResourceStatus::Corrected | ResourceStatus::Synced)),
-        failed: count(&|seen| matches!(seen.status, ResourceStatus::Failed | ResourceStatus::NotConverging)),
-        held: count(&|seen| {
-            matches!(
-                seen.status,
-                ResourceStatus::Drifted
-                    | ResourceStatus::Behind
-                    | ResourceStatus::Waiting
-                    | ResourceStatus::Suspended
-                    | ResourceStatus::Contested
-            )
-        }),
-        unknown: u32::try_from(report.unknown.len() + report.blind.len()).unwrap_or(u32::MAX),
-    }
-}
-
-fn result_of(report: &PassReport) -> PassResult {
-    match &report.record_fault {
-        Some(fault) => PassResult::Failed(fault.clone()),
-        None if report.failed() > 0 => PassResult::Degraded,
-        None if report.findings.len() > report.changed() || !report.blind.is_empty() => PassResult::OutOfSync,
-        None => PassResult::Synced,
-    }
-}
-
-fn summary(
-    id: u64,
-    triggers: BTreeSet<Trigger>,
-    started: Timestamp,
-    scope: &Scope,
-    report: &PassReport,
-) -> PassSummary {
-    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    PassSummary {
-        id,
-        triggers: triggers.into_iter().collect(),
-        started,
-        duration_ms: report.duration.as_secs_f64() * 1000.0,
-        full: *scope == Scope::Full,
-        differed: number(report.findings.len()),
-        changed: number(report.changed()),
-        failed: number(report.failed()),
-        work: report.work,
     }
 }

@@ -6,37 +6,20 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use std::time::Duration;
 
 use super::exec::{self, LIMIT, Output, run, ssh, wait_until};
 use super::inside::Inside;
 use super::lab::{FORGE, Lab, kept};
 use super::ledger::{self, Entry};
 use super::network;
+use super::nspawn::{self, Boot, Machine};
 use super::tree::{Suite, Tree, say};
-
-/// How long a host may take to boot or to shut down. It takes a second; a loaded machine takes more.
-const POWER_LIMIT: Duration = Duration::from_secs(90);
 
 /// The exit code by which systemd-nspawn tells that the host wants to boot again.
 const REBOOT: i32 = 133;
-
-/// Run as `sh -c START sh NAMESPACE FOLDER GROUPS COMMAND...`, in a mount namespace of its own. Where this machine
-/// has no systemd, nspawn needs a fresh /run; it hides the network namespace, which is therefore bound elsewhere.
-const START: &str = "\
-set -eu
-namespace=$1 folder=$2 groups=$3; shift 3
-for group in $groups; do echo $$ > \"$group/cgroup.procs\"; done
-: > \"$folder/netns\"
-mount --bind \"/run/netns/$namespace\" \"$folder/netns\"
-mount -t tmpfs -o mode=755 tmpfs /run
-exec \"$@\"
-";
 
 /// A host. It is shut off and removed when the value is dropped; if the test fails, it tells its last words first.
 pub struct Host {
@@ -45,13 +28,6 @@ pub struct Host {
     number: u8,
     folder: PathBuf,
     machine: Mutex<Option<Machine>>,
-}
-
-/// A host that is switched on.
-struct Machine {
-    nspawn: Child,
-    /// Process 1 of the host, as this machine numbers it.
-    leader: u32,
 }
 
 impl Host {
@@ -173,14 +149,10 @@ impl Host {
     /// Ends every process of the host at once, with no chance to clean up. What was written stays written: this is
     /// the kernel dying, not the disk losing its cache.
     pub fn kill(&self) {
-        let Some(mut machine) = self.machine().take() else {
+        let Some(machine) = self.machine().take() else {
             return;
         };
-        // With process 1 its whole process namespace dies; nspawn sees that and ends.
-        kill_process(machine.leader);
-        wait_until("nspawn ends with its host", POWER_LIMIT, || {
-            machine.nspawn.try_wait().expect("wait for nspawn").is_some()
-        });
+        machine.kill();
         self.forget_runtime();
     }
 
@@ -190,21 +162,13 @@ impl Host {
         assert!(slot.is_none(), "{} is already on", self.name);
         self.lab.ledger().write(&Entry::Namespace(&self.namespace()));
         network::make_port(&self.lab.bridge(), &self.namespace(), self.number);
-        let mut nspawn = self.nspawn();
-        self.lab.ledger().write(&Entry::Process(nspawn.id()));
-        match leader_of(&mut nspawn) {
-            Some(leader) => {
-                self.lab.ledger().write(&Entry::Process(leader));
-                *slot = Some(Machine { nspawn, leader });
-            }
-            None => {
-                children(nspawn.id()).into_iter().for_each(kill_process);
-                nspawn.kill().ok();
-                nspawn.wait().expect("wait for nspawn");
-                panic!("{} does not boot; its console says:\n{}", self.name, self.console());
-            }
-        }
+        let boot =
+            Boot { name: &self.name, root: self.disk(), folder: &self.folder, namespace: self.namespace() };
+        let machine = boot.start(self.lab.ledger());
+        let is_on = machine.is_some();
+        *slot = machine;
         drop(slot);
+        assert!(is_on, "{} does not boot; its console says:\n{}", self.name, self.console());
         let state = self.run(&["systemctl", "is-system-running", "--wait"]).stdout;
         if state.trim() != "running" {
             let failed = self.run(&["systemctl", "--failed", "--no-pager", "--full"]).stdout;
@@ -215,7 +179,7 @@ impl Host {
     /// Process 1 of the host, as this machine numbers it: the handle for nsenter, strace and /proc.
     pub fn leader(&self) -> u32 {
         let slot = self.machine();
-        slot.as_ref().map(|machine| machine.leader).unwrap_or_else(|| panic!("{} is off", self.name))
+        slot.as_ref().map(Machine::leader).unwrap_or_else(|| panic!("{} is off", self.name))
     }
 
     /// The root of the host's file system as this machine sees it, also while the host is off. Follow no links
@@ -276,65 +240,6 @@ impl Host {
         self.lay("/etc/ssh/sshd_config.d/lab.conf", 0o644, "HostKey /etc/ssh/ssh_host_ed25519_key\n");
     }
 
-    /// Starts systemd-nspawn. The process is nspawn itself: every program before it replaces itself by the next.
-    fn nspawn(&self) -> Child {
-        let groups: Vec<String> = self.cgroups().iter().map(|path| path.display().to_string()).collect();
-        let console = fs::File::options().append(true).create(true).open(self.folder.join("console"));
-        let console = console.expect("open the console file");
-        let (root, folder) = (self.disk().display().to_string(), self.folder.display().to_string());
-        let netns = format!("--network-namespace-path={folder}/netns");
-        let mut program = if machine_has_systemd() {
-            // Only a scope that delegates may have control groups made in it.
-            let mut program = Command::new("systemd-run");
-            let unit = format!("--unit={}", self.namespace());
-            program.args(["--scope", "--quiet", "--collect", "--property=Delegate=yes", &unit, "unshare"]);
-            program
-        } else {
-            Command::new("unshare")
-        };
-        program
-            .args(["--mount", "--propagation", "private", "sh", "-c", START, "sh"])
-            .args([&self.namespace(), &folder, &groups.join(" ")])
-            .args(["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe"])
-            .args(["--directory", &root, "--machine", &self.name, &netns])
-            .args(["--resolv-conf=off", "--timezone=off", "--link-journal=no"])
-            // nspawn gives it only with a network that it made itself.
-            .arg("--capability=CAP_NET_ADMIN")
-            // Without this, services inside may not watch by fanotify, though processes that enter may.
-            .arg("--system-call-filter=fanotify_init fanotify_mark")
-            // /proc/sys/net belongs to the host's own network; the rest of it would be this machine's.
-            .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network")
-            // The releases expect the unified hierarchy, and Debian 13 refuses to boot on the old one.
-            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
-            .stdin(Stdio::null())
-            .stdout(console.try_clone().expect("share the console file"))
-            .stderr(console);
-        program.spawn().expect("start nspawn")
-    }
-
-    /// Control groups for this boot, one a hierarchy, where this machine's systemd does not make a scope: hosts that
-    /// shared one would fight over its children.
-    fn cgroups(&self) -> Vec<PathBuf> {
-        if machine_has_systemd() {
-            return Vec::new();
-        }
-        let top = Path::new("/sys/fs/cgroup");
-        let unified = top.join("cgroup.controllers").exists();
-        let hierarchies =
-            if unified { vec![top.to_owned()] } else { vec![top.join("systemd"), top.join("unified")] };
-        let groups: Vec<PathBuf> = hierarchies.iter().map(|path| path.join(self.namespace())).collect();
-        for group in &groups {
-            self.lab.ledger().write(&Entry::Cgroup(group));
-            fs::create_dir_all(group).unwrap_or_else(|error| {
-                panic!(
-                    "make the control group {}: {error}; the lab needs cgroup v2 or the hybrid layout",
-                    group.display()
-                )
-            });
-        }
-        groups
-    }
-
     /// Enters the namespaces of the host with an environment like that of a login.
     fn enter(&self) -> Command {
         let mut program = Command::new("nsenter");
@@ -356,21 +261,17 @@ impl Host {
     fn wait_off(&self) -> Option<i32> {
         let mut slot = self.machine();
         let machine = slot.as_mut().unwrap_or_else(|| panic!("{} is off", self.name));
-        let mut status = None;
-        wait_until(&format!("{} shuts down", self.name), POWER_LIMIT, || {
-            status = machine.nspawn.try_wait().expect("wait for nspawn");
-            status.is_some()
-        });
+        let code = machine.wait(&format!("{} shuts down", self.name));
         *slot = None;
         drop(slot);
         self.forget_runtime();
-        status.and_then(|status| status.code())
+        code
     }
 
     /// What a switched-off machine does not keep: its network with all rules, its control groups.
     fn forget_runtime(&self) {
         network::remove_port(&self.lab.bridge(), &self.namespace(), self.number);
-        self.cgroups().iter().for_each(|group| ledger::remove_cgroup(group));
+        nspawn::cgroups(&self.namespace()).iter().for_each(|group| ledger::remove_cgroup(group));
     }
 
     /// The machine, if it is on. A test that failed while it held this must still be able to clean up.
@@ -432,7 +333,7 @@ impl Drop for Host {
                 self.last_words();
             }
             if kept() {
-                let leader = self.machine().as_ref().map(|machine| machine.leader);
+                let leader = self.machine().as_ref().map(Machine::leader);
                 say(&format!(
                     "{} is kept: nsenter --target {} --all --root --wd",
                     self.name,
@@ -443,37 +344,4 @@ impl Drop for Host {
             }
         });
     }
-}
-
-fn machine_has_systemd() -> bool {
-    Path::new("/run/systemd/system").exists()
-}
-
-/// Waits until nspawn has a child that is process 1 of its own namespace and whose systemd takes requests; none when
-/// nspawn ended or time ran out.
-fn leader_of(nspawn: &mut Child) -> Option<u32> {
-    let end = Instant::now() + POWER_LIMIT;
-    while Instant::now() < end && nspawn.try_wait().expect("wait for nspawn").is_none() {
-        let leader = children(nspawn.id()).into_iter().find(|pid| is_ready(*pid));
-        if leader.is_some() {
-            return leader;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    None
-}
-
-fn children(pid: u32) -> Vec<u32> {
-    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
-}
-
-fn kill_process(pid: u32) {
-    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).ok();
-}
-
-fn is_ready(pid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let is_first = status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with("\t1"));
-    is_first && Path::new(&format!("/proc/{pid}/root/run/systemd/private")).exists()
 }

@@ -18,6 +18,7 @@ mod inside;
 mod lab;
 mod ledger;
 mod network;
+mod nspawn;
 mod tree;
 mod vm;
 
