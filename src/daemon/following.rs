@@ -123,7 +123,7 @@ impl Daemon {
         }
         self.arm_fetch();
         self.go_on();
-        memory::give_back();
+        memory::rest();
         self.refresh();
     }
 

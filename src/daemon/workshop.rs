@@ -193,7 +193,10 @@ impl Workshop {
             self.tidy_keep();
         }
         let head = self.head_to_note(&report);
-        memory::give_back();
+        match scope {
+            Scope::Full => memory::rest(),
+            Scope::Some(_) => memory::give_back(),
+        }
         let summary = tally::summary(id, triggers, started, &scope, &report);
         let stock = if self.contents.has_lost() { Stock::Short } else { Stock::Whole };
         Some(PassDone { report, summary, view: self.view(), stock, head })

@@ -38,6 +38,17 @@ fn figures() {
     println!("\n{}measured in {} s", Table(bench.rows), began.elapsed().as_secs());
 }
 
+/// How many packages are removed by hand, once each.
+const PACKAGES: usize = 5;
+
+fn held(number: usize) -> String {
+    format!("bench-held-{number}")
+}
+
+fn free(number: usize) -> String {
+    format!("bench-free-{number}")
+}
+
 /// A host, its forge, and what was measured on it so far.
 struct Bench {
     host: Host,
@@ -94,7 +105,10 @@ impl Bench {
 
     fn typical_server(&mut self) {
         let installed = self.host.run(&["dpkg-query", "-W", "-f", "${Package}\n"]).ok();
-        let packages: Vec<String> = installed.lines().map(str::to_owned).collect();
+        let mut packages: Vec<String> = installed.lines().map(str::to_owned).collect();
+        self.offer_packages();
+        // First, so that they are among those that are declared.
+        packages.splice(0..0, (0..PACKAGES).map(held));
         self.push(&[work::W3.roles(), vec![work::server(&packages)]].concat());
         self.host.write("/etc/agentd/forge.pem", &self.forge.ca());
         let enrol = ["agentctl", "enroll", "--branch", "main", "--mode", "enabled", "--url"];
@@ -109,8 +123,40 @@ impl Bench {
         self.run(&["start", figure, "agentd.service", "bench-start.service", "150", "11"]);
         self.run(&["services"]);
         self.run(&["firewall", "11"]);
+        self.packages();
         self.host.run(&["systemctl", "restart", "agentd"]).ok();
         self.idle();
+    }
+
+    /// An archive with small packages: those that will be held, and others that nobody holds.
+    fn offer_packages(&self) {
+        let mut archive = self.host.lab().archive("bench");
+        for number in 0..PACKAGES {
+            archive.package(&held(number), "1.0").package(&free(number), "1.0");
+        }
+        archive.publish(&self.host);
+        self.host.run(&["apt-get", "update"]).ok();
+    }
+
+    /// Removes one held package after another and waits until it is there again; beside it installs one by apt itself.
+    fn packages(&mut self) {
+        let ms = |began: Instant| began.elapsed().as_secs_f64() * 1e3;
+        let (mut ours, mut floor) = (Vec::new(), Vec::new());
+        for number in 0..PACKAGES {
+            let name = held(number);
+            self.host.run(&["apt-get", "-y", "remove", &name]).ok();
+            let began = Instant::now();
+            let shown = ["dpkg-query", "-W", "-f", "${Status}", &name];
+            self.host.wait_until("it is installed again", LIMIT, || {
+                self.host.run(&shown).ok().contains("ok installed")
+            });
+            ours.push(ms(began));
+            let began = Instant::now();
+            self.host.run(&["apt-get", "-y", "install", &free(number)]).ok();
+            floor.push(ms(began));
+        }
+        let figure = "a package removed to installed again, floor: apt-get install of its like";
+        self.say(Row::new(figure, "ms", median(ours), Goal::beyond(500.0)).over(median(floor)));
     }
 
     fn many_files(&mut self) {
@@ -122,8 +168,9 @@ impl Bench {
         self.run(&["files", "one of 10,000 files", "W2", "300"]);
         self.host.run(&["systemctl", "restart", "agentd"]).ok();
         self.host.run(&["agentctl", "sync"]).ok();
-        let size = self.sample().resident;
-        self.say(Row::new("W2, idle: memory", "MiB", size, Goal::most(16.0)));
+        let Sample { resident, anonymous, .. } = self.sample();
+        self.say(Row::new("W2, idle: memory", "MiB", resident, Goal::most(16.0)));
+        self.say(Row::new("W2, idle: of it anonymous", "MiB", anonymous, Goal::default()));
     }
 
     /// Puts the roles into the repository.
@@ -172,6 +219,8 @@ impl Bench {
         let after = self.sample();
         self.say(Row::new("W3, idle: memory", "MiB", after.resident, Goal::most(10.0)));
         self.say(Row::new("W3, idle: of it anonymous", "MiB", after.anonymous, Goal::most(4.0)));
+        let figure = "W3, idle: its share of memory (PSS)";
+        self.say(Row::new(figure, "MiB", after.proportional, Goal::default()));
         let spent = after.since(&before, IDLE);
         self.say(Row::new("W3, idle: wake-ups a minute", "", spent.wakes, Goal::most(3.0)));
         self.say(Row::new("W3, idle: CPU an hour", "ms", spent.cpu, Goal::most(20.0)));
@@ -191,19 +240,22 @@ impl Bench {
     fn sample(&self) -> Sample {
         let script = "pid=$(systemctl show -p MainPID --value agentd)
             awk '/^Rss:/ { print $2 }' /proc/$pid/smaps_rollup
+            awk '/^Pss:/ { print $2 }' /proc/$pid/smaps_rollup
             awk '/^Anonymous:/ { print $2 }' /proc/$pid/smaps_rollup
             cat /proc/$pid/task/*/status | awk '/^voluntary_ctxt/ { n += $2 } END { print n }'
             cat /proc/$pid/task/*/schedstat | awk '{ n += $1 } END { print n }'";
         let said = self.host.sh(script).ok();
         let numbers: Vec<f64> = said.lines().map(first_number).collect();
-        let [resident, anonymous, wakes, cpu] = numbers[..] else { panic!("{said}") };
-        Sample { resident: resident / 1024.0, anonymous: anonymous / 1024.0, wakes, cpu: cpu / 1e6 }
+        let [resident, proportional, anonymous, wakes, cpu] = numbers[..] else { panic!("{said}") };
+        let [resident, proportional, anonymous] = [resident, proportional, anonymous].map(|kib| kib / 1024.0);
+        Sample { resident, proportional, anonymous, wakes, cpu: cpu / 1e6 }
     }
 }
 
 /// Memory in MiB; wake-ups, and CPU time in milliseconds, so far.
 struct Sample {
     resident: f64,
+    proportional: f64,
     anonymous: f64,
     wakes: f64,
     cpu: f64,
