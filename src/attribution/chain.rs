@@ -33,8 +33,9 @@ pub(super) enum Finding {
     Unnamed(String),
 }
 
-/// Files are stamped with the time of the kernel's last tick: ten milliseconds where ticks are rarest.
-const TICK: Duration = Duration::from_millis(10);
+/// Files are stamped with the time of the kernel's last tick: ten milliseconds ago where ticks are rarest, but as long
+/// ago as the processor that counts them was held up, which a busy host does to its virtual machines.
+const LAG: Duration = Duration::from_secs(2);
 /// From the fork to the exec a process is nobody yet. What takes longer did something of its own.
 const FORK_TO_EXEC: Duration = Duration::from_millis(50);
 /// As many as an ssh login with sudo and a few scripts has.
@@ -140,11 +141,11 @@ fn pick<'a>(images: &[&'a Executed], testimony: &Testimony, path: Option<&str>) 
         (Some(now), Some(before)) => (now, before),
     };
     if let Some(changed) = testimony.changed {
-        // A change that was stamped after it had begun is its own; one stamped before is not.
+        // A change that was stamped after it had begun is its own; one stamped long before is not.
         if now.since <= changed {
             return Pick::One(now);
         }
-        if now.since > changed + TICK && changed + TICK >= before.since {
+        if now.since > changed + LAG && changed + LAG >= before.since {
             return Pick::One(before);
         }
     }

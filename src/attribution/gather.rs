@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use super::people::{self, Logins};
 use super::{Gathered, Processes, Question, Testimony, packages, services};
 use crate::host::exec_cache::{self, ExecCache, Executed};
-use crate::host::{Host, apt_history, journal, process};
+use crate::host::{Host, apt_history, dpkg_log, journal, process};
 use crate::model::{Attribution, Caught, Evidence, KindName, ResourceId, ResourceStatus, Subject, Witness};
 use crate::reconcile::report::Seen;
 use crate::reconcile::{PassReport, Scope};
@@ -27,6 +27,7 @@ const GENERATIONS: usize = 16;
 const LONGEST: Duration = Duration::from_secs(3600);
 const SHORTEST: Duration = Duration::from_secs(600);
 const APT_HISTORY: &str = "/var/log/apt/history.log";
+const DPKG_LOG: &str = "/var/log/dpkg.log";
 
 /// The door at which evidence is handed in and questions are asked.
 pub struct Inquiry {
@@ -263,6 +264,8 @@ impl Inquiry {
         if asks(KindName::Package) {
             let text = apt_history::tail(&host.root.absolute(APT_HISTORY)).unwrap_or_default();
             gathered.apt = apt_history::parse(&text, &TimeZone::system());
+            let text = apt_history::tail(&host.root.absolute(DPKG_LOG)).unwrap_or_default();
+            gathered.dpkg = dpkg_log::parse(&text, &TimeZone::system());
         }
         let units: Vec<&str> = about(KindName::Service).map(|one| one.resource.key.as_str()).collect();
         if let Some(since) = about(KindName::Service).map(|one| one.good).min() {

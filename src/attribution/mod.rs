@@ -27,6 +27,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::host::apt_history::AptRun;
+use crate::host::dpkg_log::DpkgNote;
 use crate::host::exec_cache::Executed;
 use crate::host::journal::UnitNote;
 use crate::host::logins::LoginNotes;
@@ -85,6 +86,8 @@ pub struct Gathered {
     pub recent: Option<Vec<Executed>>,
     /// What apt noted of its runs, oldest first.
     pub apt: Vec<AptRun>,
+    /// What dpkg noted that it did to packages, oldest first.
+    pub dpkg: Vec<DpkgNote>,
     /// What systemd noted of units, oldest first.
     pub units: Vec<UnitNote>,
     /// Names of users.

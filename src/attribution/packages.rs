@@ -41,20 +41,19 @@ pub(super) fn attribute(question: &Question, gathered: &Gathered) -> Attribution
             Finding::Unnamed(why) => unnamed = Some(why),
             Finding::Named(suspect) => {
                 let suspect = front_end(*suspect);
-                let is_known = |one: &Suspect| {
+                let is_it = |one: &&mut Suspect| {
                     one.facts.pid == suspect.facts.pid && one.facts.started == suspect.facts.started
                 };
-                if !suspects.iter().any(is_known) {
-                    suspects.push(suspect);
+                match suspects.iter_mut().find(is_it) {
+                    Some(known) => known.when = known.when.max(suspect.when),
+                    None => suspects.push(suspect),
                 }
             }
         }
     }
     if suspects.len() > 1 {
         // Only one of them need have touched this package.
-        suspects.retain(|one| {
-            runs.iter().any(|run| is_called(run, &one.facts.command)) || speaks_of(&one.facts, package)
-        });
+        suspects = those_at_it(suspects, package, &runs, question, gathered);
     }
     match (suspects.len(), unnamed) {
         (0, unnamed) => by_history(package, &runs, question, gathered, unnamed),
@@ -63,6 +62,44 @@ pub(super) fn attribute(question: &Question, gathered: &Gathered) -> Attribution
             verdict::over(suspects.into_iter().map(|one| Finding::Named(Box::new(one))).collect(), gathered)
         }
     }
+}
+
+/// Those of several who changed this package: who was told to, and who was at work when dpkg's log says that it was
+/// done. None of them, if nothing tells; all, if the two tell of others.
+fn those_at_it(
+    suspects: Vec<Suspect>,
+    package: &str,
+    runs: &[&AptRun],
+    question: &Question,
+    gathered: &Gathered,
+) -> Vec<Suspect> {
+    let since = gathered.wall(question.good.saturating_sub(SECOND));
+    // The first thing that was done: what came after it may be the agent's, which puts it right.
+    let done = gathered.dpkg.iter().find(|note| note.package == package && note.at >= since);
+    let was_told = |one: &Suspect| {
+        runs.iter().any(|run| is_called(run, &one.facts.command)) || speaks_of(&one.facts, package)
+    };
+    let was_at_work = |one: &Suspect| {
+        let ended = gathered.wall(one.when + SECOND);
+        done.is_some_and(|done| (gathered.wall_of(one.facts.started)..=ended).contains(&done.at))
+    };
+    let (told, at_work) = (suspects.iter().any(was_told), suspects.iter().any(was_at_work));
+    let both = |one: &Suspect| (!told || was_told(one)) && (!at_work || was_at_work(one));
+    if !(told || at_work) {
+        return Vec::new();
+    }
+    if !suspects.iter().any(both) {
+        return suspects;
+    }
+    let mut left: Vec<Suspect> = suspects.into_iter().filter(both).collect();
+    for suspect in left.iter_mut().filter(|_| at_work) {
+        suspect.evidence.push(Evidence::DpkgLog);
+        suspect.reason.push_str("; dpkg's log has the package at that time");
+        if !told {
+            suspect.confidence = suspect.confidence.min(Confidence::Likely);
+        }
+    }
+    left
 }
 
 /// The runs of apt since then that changed this package.
@@ -128,9 +165,16 @@ fn by_history(
         }
         [] => {
             let speaking = notes.iter().filter(|note| is_package_tool(note) && names(note, package));
-            let mut speaking = speaking
-                .filter(|note| !chain::is_own(&chain::from_note(note, &gathered.processes), gathered.own));
-            match (speaking.next(), speaking.next()) {
+            let speaking = speaking.map(|note| (*note, chain::from_note(note, &gathered.processes)));
+            let speaking: Vec<_> =
+                speaking.filter(|(_, facts)| !chain::is_own(facts, gathered.own)).collect();
+            // What it had others do for it: dpkg, dpkg-deb.
+            let is_below = |facts: &ProcessFacts| {
+                let is_above = |up: &ProcessFacts| speaking.iter().any(|(note, _)| note.pid == up.pid);
+                facts.ancestors.iter().any(is_above)
+            };
+            let mut on_top = speaking.iter().filter(|(_, facts)| !is_below(facts)).map(|(note, _)| *note);
+            match (on_top.next(), on_top.next()) {
                 (Some(note), None) => {
                     let reason = format!("the kernel noted that it was started with {package} among its arguments");
                     name_note(note, vec![note.source], reason, gathered)
@@ -203,10 +247,11 @@ fn is_called(run: &AptRun, command: &[String]) -> bool {
     *wanted == called || *wanted == called_script || called.len() > 200 && wanted.starts_with(&called)
 }
 
+/// Whether an argument is the package, or a file that is named after it.
 fn speaks_of(facts: &ProcessFacts, package: &str) -> bool {
-    facts
-        .command
-        .iter()
-        .skip(1)
-        .any(|argument| argument == package || argument.contains(&format!("/{package}_")))
+    let is_file = |argument: &String| {
+        let rest = base(argument).strip_suffix(".deb").and_then(|stem| stem.strip_prefix(package));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    };
+    facts.command.iter().skip(1).any(|argument| argument == package || is_file(argument))
 }

@@ -25,8 +25,19 @@ const WRAPPERS: [&str; 18] = [
     "taskset",
 ];
 /// Programs whose children prepare a session or a job and then become it.
-const STARTERS: [&str; 10] =
-    ["atd", "cron", "login", "runuser", "sshd", "sshd-session", "su", "sudo", "systemd", "systemd-executor"];
+const STARTERS: [&str; 11] = [
+    "atd",
+    "cron",
+    "login",
+    "runuser",
+    "sshd",
+    "sshd-session",
+    "su",
+    "sudo",
+    "systemd",
+    "systemd-executor",
+    "systemd-nspawn",
+];
 /// Programs that take a script as an argument.
 const SHELLS: [&str; 8] = ["ash", "bash", "dash", "ksh", "mksh", "rbash", "sh", "zsh"];
 /// Other programs that run a script; their names end in a version.

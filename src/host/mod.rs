@@ -10,6 +10,7 @@ mod apart;
 pub mod apt_history;
 pub mod clock;
 pub mod counters;
+pub mod dpkg_log;
 pub mod exec_cache;
 pub mod facts;
 pub mod fanotify;

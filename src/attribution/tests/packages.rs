@@ -91,3 +91,56 @@ fn a_package_is_asked_of_whoever_is_on_top_of_dpkg() {
     assert_eq!(told(&nginx, &gathered(vec![alone], vec![])), "likely: /usr/bin/dpkg as root by alice");
     assert!(told(&question("package:curl", &[]), &gathered(vec![apt], vec![])).starts_with("unknown"));
 }
+
+#[test]
+fn of_several_the_one_who_was_at_work_by_dpkgs_log_is_named() {
+    let named = Deeds { named: true, ..Deeds::default() };
+    let seen = |pid: u32, at| doing(named, witness("/var/lib/dpkg/status", pid, at, Caught::Gone(None)));
+    let early = image(200, "/usr/bin/dpkg", &["dpkg", "--remove", "curl"]);
+    let late = image(210, "/usr/bin/dpkg", &["dpkg", "--install", "/srv/x.deb"]);
+    let mut known = gathered(vec![early.clone(), late.clone()], vec![seen(200, 203_000), seen(210, 213_000)]);
+    let done = |second: i64, action: &str, package: &str| DpkgNote {
+        at: Timestamp::from_second(second).unwrap(),
+        action: action.to_owned(),
+        package: package.to_owned(),
+    };
+    let nginx = question("package:nginx", &["ensure"]);
+    assert!(told(&nginx, &known).starts_with("unknown"), "nobody was told to touch it");
+    known.dpkg = vec![
+        done(50, "install", "nginx"),
+        done(202, "remove", "curl"),
+        done(212, "install", "nginx"),
+        done(216, "purge", "nginx"),
+    ];
+    assert_eq!(told(&nginx, &known), "likely: /usr/bin/dpkg as root by alice");
+    let attribution = attribute(&nginx, &known);
+    assert_eq!(attribution.evidence, [Evidence::Fanotify, Evidence::ExecCache, Evidence::DpkgLog]);
+    assert_eq!(attribution.actor.unwrap().process.unwrap().pid, 210);
+    known.dpkg = vec![done(206, "install", "nginx")];
+    assert!(told(&nginx, &known).starts_with("unknown"), "neither of them was at work");
+
+    // The log and the arguments tell of others.
+    let late = Executed { command: vec!["dpkg".into(), "-i".into(), "/x/nginx_1_all.deb".into()], ..late };
+    let mut known = gathered(vec![early, late], vec![seen(200, 203_000), seen(210, 213_000)]);
+    assert_eq!(told(&nginx, &known), "certain: /usr/bin/dpkg as root by alice");
+    known.dpkg = vec![done(202, "remove", "nginx")];
+    let other = Executed { login: Some(1001), ..image(200, "/usr/bin/dpkg", &["dpkg", "--remove", "curl"]) };
+    known.processes.images.insert(200, vec![other]);
+    assert!(told(&nginx, &known).starts_with("unknown: more than one"), "{}", told(&nginx, &known));
+}
+
+#[test]
+fn what_dpkg_has_its_helpers_do_is_its_own() {
+    let dpkg = image(200, "/usr/bin/dpkg", &["dpkg", "--install", "/srv/ways/nginx.deb"]);
+    let helper = Executed {
+        parent: 200,
+        parent_started: 20_000,
+        ..image(201, "/usr/bin/dpkg-deb", &["dpkg-deb", "--control", "/srv/ways/nginx.deb"])
+    };
+    let nginx = question("package:nginx", &["ensure"]);
+    let known = gathered(vec![dpkg, helper.clone()], vec![]);
+    assert_eq!(told(&nginx, &known), "likely: /usr/bin/dpkg as root by alice");
+    let stranger = Executed { parent: 30, parent_started: 3000, ..helper };
+    let other = image(200, "/usr/bin/dpkg", &["dpkg", "--install", "/srv/ways/nginx.deb"]);
+    assert!(told(&nginx, &gathered(vec![other, stranger], vec![])).starts_with("unknown: more than one"));
+}
