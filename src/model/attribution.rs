@@ -153,11 +153,26 @@ impl Attribution {
     }
 }
 
+impl Attribution {
+    /// The same as its text, without the reason for naming nobody: for where many stand below each other.
+    pub fn in_short(&self) -> String {
+        match self.names_someone() {
+            true => self.to_string(),
+            false => "unknown by whom".to_owned(),
+        }
+    }
+
+    /// Whether somebody is named.
+    pub fn names_someone(&self) -> bool {
+        self.actor.is_some() && self.confidence > Confidence::Unknown
+    }
+}
+
 impl fmt::Display for Attribution {
     /// In a line: `/usr/bin/vim [4312] by anna as root in session-4.scope from 10.0.0.9, certain`. Holds untrusted text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.actor {
-            Some(actor) if self.confidence > Confidence::Unknown => write!(f, "{actor}, {}", self.confidence),
+            Some(actor) if self.names_someone() => write!(f, "{actor}, {}", self.confidence),
             Some(_) | None => write!(f, "unknown by whom ({})", self.reason),
         }
     }

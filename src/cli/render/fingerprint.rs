@@ -32,7 +32,8 @@ fn tree(text: &mut String, name: &str, view: &FingerprintView, depth: Depth, loo
     let _ = writeln!(text, "{name}  {root}");
     for kind in &view.kinds {
         let count = kind.resources.len();
-        let _ = writeln!(text, "  {:<9} {} {count}", kind.kind.to_string(), kind.digest);
+        let resources = if count == 1 { "resource" } else { "resources" };
+        let _ = writeln!(text, "  {:<9} {} {count} {resources}", kind.kind.to_string(), kind.digest);
         if depth == Depth::Resources {
             for (key, digest) in &kind.resources {
                 let _ = writeln!(text, "    {digest} {}", escape::line(key.as_str()));

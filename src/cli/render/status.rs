@@ -70,6 +70,10 @@ pub fn resource_table(lines: &[ResourceLine], look: &Look) -> String {
     if lines.len() > LISTED {
         let _ = writeln!(shown, "  and {} more: `agentctl diff` and `--json` show all", lines.len() - LISTED);
     }
+    let is_unnamed = |line: &&ResourceLine| line.attribution.as_ref().is_some_and(|who| !who.names_someone());
+    if lines.iter().take(LISTED).any(|line| is_unnamed(&line)) {
+        shown.push_str("  why nobody is named: `agentctl explain RESOURCE`\n");
+    }
     shown
 }
 
@@ -121,7 +125,7 @@ fn what_of(line: &ResourceLine) -> String {
     let everywhere = Held::Warn.to_string();
     let message = line.message.as_deref().filter(|message| *message != everywhere);
     parts.extend(message.map(|message| escape::line(message).into_owned()));
-    parts.extend(line.attribution.as_ref().map(|who| escape::line(&who.to_string()).into_owned()));
+    parts.extend(line.attribution.as_ref().map(|who| escape::line(&who.in_short()).into_owned()));
     parts.extend(line.declared.as_ref().map(|place| format!("[{}]", escape::line(&place.to_string()))));
     parts.retain(|part| !part.is_empty());
     parts.join("; ").replace("; [", " [")
@@ -135,12 +139,17 @@ struct Page<'a> {
 impl Page<'_> {
     fn line(&mut self, label: &str, value: &str) {
         let label = self.look.painter.paint(Tone::Dim, &format!("{label:>LABEL$}:"));
+        let lines = self.broken(value);
+        let _ = writeln!(self.text, "{label} {}", lines.join(&format!("\n{}", " ".repeat(LABEL + 2))));
+    }
+
+    /// What fits into a line each. Colours would be counted, so that what has some stays whole.
+    fn broken(&self, value: &str) -> Vec<String> {
         let room = self.look.width.map(|width| width.saturating_sub(LABEL + 2).max(24));
-        let lines = match room {
+        match room {
             Some(room) if !value.contains('\u{1b}') => super::table::wrapped(value, room),
             Some(_) | None => vec![value.to_owned()],
-        };
-        let _ = writeln!(self.text, "{label} {}", lines.join(&format!("\n{}", " ".repeat(LABEL + 2))));
+        }
     }
 
     fn paint(&self, tone: Tone, text: &str) -> String {
@@ -221,18 +230,26 @@ impl Page<'_> {
             self.line("Rejected", &format!("{} {reason} {when}", rejection.commit.short()));
             self.hanging(&rejection.message);
             for fault in &rejection.diagnostics {
-                self.hanging(&fault.to_string());
+                // Never broken: its carets stand below what they are about.
+                escape::lines(&fault.to_string()).lines().for_each(|line| self.below(line));
             }
         } else if let Some(target) = &snapshot.target {
             self.line("Target", &format!("{} is not in force yet", target.short()));
         }
     }
 
+    /// Sentences below a value.
     fn hanging(&mut self, text: &str) {
-        let indent = " ".repeat(LABEL + 2);
         for line in escape::lines(text).lines() {
-            let _ = writeln!(self.text, "{indent}{line}");
+            for part in self.broken(line) {
+                self.below(&part);
+            }
         }
+    }
+
+    fn below(&mut self, line: &str) {
+        let indent = " ".repeat(LABEL + 2);
+        let _ = writeln!(self.text, "{indent}{line}");
     }
 
     fn waiting(&mut self, snapshot: &Snapshot) {

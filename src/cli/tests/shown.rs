@@ -27,6 +27,25 @@ fn status_on_a_narrow_terminal_with_colours() {
 }
 
 #[test]
+fn status_fits_the_terminal_and_leaves_the_reasons_for_naming_nobody_to_explain() {
+    let reason =
+        "process 2397 had ended before it could be looked at, and the kernel holds no note of what it ran";
+    let who = json!({ "confidence": "unknown", "reason": reason, "at": samples::NOW, "evidence": [], "actor": null });
+    let mut snapshot = samples::synced();
+    snapshot.resources[0].attribution = Some(serde_json::from_value(who).unwrap());
+    snapshot.watches[0].message = Some(format!("nobody is told of: {reason}"));
+    let mut bench = status_of(snapshot);
+    bench.terminal = Terminal { colour: false, interactive: true, width: Some(80) };
+    let out = bench.run(&["status"]).out;
+    let longest = out.lines().map(|line| line.chars().count()).max();
+    assert!(longest <= Some(80), "{out}");
+    let words = out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("unknown by whom [roles/base.toml:31]"), "{out}");
+    assert!(words.contains("why nobody is named: `agentctl explain RESOURCE`"), "{out}");
+    assert!(words.contains(&format!("nobody is told of: {reason}")), "{out}");
+}
+
+#[test]
 fn status_before_the_first_revision_could_not_tell() {
     let done = status_of(samples::fresh()).run(&["status"]);
     assert_eq!(done.exit, Exit::Failed);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Archive, Forge, Host, Lab, Suite, checkout, deb};
+use crate::harness::{Archive, Forge, Host, Lab, Suite, checkout, deb, kept};
 use crate::terminal::Terminal;
 
 /// How long anything may take on a busy machine. Nothing waits for it unless something is wrong.
@@ -31,6 +31,14 @@ const ABOUT: &str = "\
 Two throwaway Debian servers and a git server, in containers on a network of their own: no service,
 file or rule of this machine is touched. What is said of a host is what its own tools say
 (dpkg-query, cat, stat, nft, systemctl). Ctrl-C ends it; what that leaves, the next run removes.";
+
+const NEXT: &str = "\
+Look around yourself: `LAB_KEEP=1 make demo` leaves both hosts running and says how to enter them.
+Your own server: README.md, \"Install it on a server\".";
+
+const NEXT_KEPT: &str = "\
+Enter a host by its line above, change what you like, and ask: agentctl status, agentctl history,
+agentctl explain file:/etc/motd. The next run of the demo removes them.";
 
 /// How wide the pages of agentctl are made.
 const PAGE: usize = 110;
@@ -119,11 +127,18 @@ pub fn tell(terminal: &Terminal) {
     let second = new_host(terminal, &lab, &forge, &archives[1], Suite::Trixie, package);
     enrol(terminal, &second, 9090);
     compare(terminal, [&first, &second]);
-    terminal.step("all of it removed again", || {
-        both([first, second].map(|host| || drop(host)));
-        drop((forge, archives, lab));
-    });
+    if kept() {
+        // How to enter them, the laboratory says.
+        drop((first, second, forge, archives, lab));
+    } else {
+        terminal.step("all of it removed again", || {
+            both([first, second].map(|host| || drop(host)));
+            drop((forge, archives, lab));
+        });
+    }
     terminal.done("all done", begun.elapsed());
+    terminal.heading("Next");
+    terminal.page(if kept() { NEXT_KEPT } else { NEXT });
 }
 
 /// How busy this machine is, which is what the times are to be read with.
@@ -288,7 +303,7 @@ fn compare(terminal: &Terminal, hosts: [&Host; 2]) {
         [] => "nothing".to_owned(),
         _ => kinds.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>().join(", "),
     };
-    terminal.said(&format!("found on them: {} equal; {} differs", names(&same), names(&differs)));
+    terminal.said(&format!("found on them: equal: {}; different: {}", names(&same), names(&differs)));
 }
 
 /// What a page of fingerprints says: the declared root, and the digest of what was observed of each kind.
