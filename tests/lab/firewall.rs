@@ -15,7 +15,7 @@ mod inside;
 const SOON: Duration = Duration::from_secs(30);
 
 /// Every word of the vocabulary once.
-const EVERYTHING: &str = r#"
+pub const EVERYTHING: &str = r#"
 forward = { policy = "drop", accept_foreign = ["docker0", "virbr*"] }
 output = "accept"
 

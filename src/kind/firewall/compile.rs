@@ -86,7 +86,7 @@ fn try_out(programs: &dyn Programs, source: &Source) -> Result<Listing, CompileF
     let listing = own.ok_or_else(|| "nft took the rules and made no table of them".to_owned())?;
     // What will be loaded on the host and at boot is the listing: prove here that it loads, and as the same.
     load(&listing.loadable())?;
-    let again = call(programs, &nft(&["-j", "list", "table", "inet", "agentd"], ""))?;
+    let again = call(programs, &nft(&["-j", "-p", "list", "table", "inet", "agentd"], ""))?;
     match listing.differs_from(&again.stdout).map_err(|fault| format!("{fault:?}"))? {
         None => Ok(listing),
         Some(key) => Err(CompileFault::Refused {

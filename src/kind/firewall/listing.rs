@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::COMMENT;
-use super::normal::{normal_object, normal_rule};
+use super::normal::{NormalSet, normal_object, normal_set};
 use super::render::REPLACE;
 use super::spec::{HookName, NatHook, keys};
 use super::text::{Block, blocks};
@@ -17,7 +17,7 @@ use crate::model::Key;
 /// Our table as listed. Objects stand in the order in which they must be loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Version of the nft that made it. Listings of different versions can't be compared.
+    /// Version of the nft that made it. Texts of different versions can't be compared.
     pub version: String,
     /// Sets, limits, chains.
     pub objects: Vec<Object>,
@@ -32,8 +32,10 @@ pub struct Object {
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// What it means, normalised, without elements.
+    /// What it means, normalised, without elements. Of a set or map, with the lines of its head: only they say all.
     pub json: Value,
+    /// What the head of a set or map says as well, as the nft writes it that made this.
+    pub said: Map<String, Value>,
     /// Elements of a set, normalised and sorted; empty if they come and go by themselves.
     pub elements: Vec<Value>,
     /// Lines of its block that are neither rules nor elements.
@@ -67,7 +69,7 @@ pub enum ListingFault {
 }
 
 impl Listing {
-    /// Reads `nft -j list …` and `nft -a -s list …` of our table alone.
+    /// Reads `nft -j -p list …` and `nft -a -s -p list …` of our table alone.
     pub fn parse(json: &[u8], text: &[u8]) -> Result<Self, ListingFault> {
         let text = String::from_utf8_lossy(text);
         let blocks = blocks(&text);
@@ -95,7 +97,7 @@ impl Listing {
         }
     }
 
-    /// The first resource of which another listing, `nft -j list …` of our table, says something else; none if both
+    /// The first resource of which another listing of the same nft, `nft -j -p list …` of our table, says something else; none if both
     /// mean the same.
     pub fn differs_from(&self, json: &[u8]) -> Result<Option<Key>, ListingFault> {
         let mut objects: BTreeMap<(String, String), Value> = BTreeMap::new();
@@ -104,7 +106,7 @@ impl Listing {
             match kind.as_str() {
                 "metainfo" | "table" => {}
                 "rule" => {
-                    rules.entry(word(&value, "chain").to_owned()).or_default().push(normal_rule(&value));
+                    rules.entry(word(&value, "chain").to_owned()).or_default().push(normal_object(&value));
                 }
                 _ => drop(objects.insert((kind, word(&value, "name").to_owned()), value)),
             }
@@ -144,8 +146,11 @@ impl Listing {
 impl Object {
     fn differs_from(&self, other: Option<&Value>, rules: &[Value]) -> Option<Key> {
         // Without elements here they come and go by themselves, or there are none.
-        let other = other.map(|other| normal_object(other, self.elements.is_empty()));
-        if !other.is_some_and(|other| other.json == self.json && other.elements == self.elements) {
+        let same = |other: &Value| {
+            let other = normalised(&self.kind, other, &self.head, self.elements.is_empty());
+            other.json == self.json && other.said == self.said && other.elements == self.elements
+        };
+        if !other.is_some_and(same) {
             return Some(self.owner.clone());
         }
         let differs = self.rules.iter().zip(rules).find(|(rule, other)| rule.json != **other);
@@ -188,17 +193,25 @@ pub fn word<'a>(value: &'a Value, key: &str) -> &'a str {
 fn object(kind: &str, value: &Value, blocks: &[Block]) -> Result<Object, ListingFault> {
     let name = word(value, "name").to_owned();
     let block = blocks.iter().find(|block| block.is(kind, &name)).ok_or(ListingFault::Torn)?;
-    let normal = normal_object(value, block.dynamic());
+    let normal = normalised(kind, value, &block.head, block.dynamic());
     Ok(Object {
         owner: object_owner(kind, &name),
         kind: kind.to_owned(),
         name,
         json: normal.json,
+        said: normal.said,
         elements: normal.elements,
         head: block.head.clone(),
         element_lines: block.elements.clone(),
         rules: Vec::new(),
     })
+}
+
+fn normalised(kind: &str, value: &Value, head: &[String], dynamic: bool) -> NormalSet {
+    match kind {
+        "set" | "map" => normal_set(value, head, dynamic),
+        _ => NormalSet { json: normal_object(value), ..NormalSet::default() },
+    }
 }
 
 fn rule_line(chain: &str, value: &Value, blocks: &[Block]) -> Result<RuleLine, ListingFault> {
@@ -207,7 +220,7 @@ fn rule_line(chain: &str, value: &Value, blocks: &[Block]) -> Result<RuleLine, L
     let text = block.rules.iter().find(|(of, _)| *of == handle).ok_or(ListingFault::Torn)?.1.clone();
     let comment = value.get("comment").and_then(Value::as_str).map(str::to_owned);
     let owner = rule_owner(chain, comment.as_deref());
-    Ok(RuleLine { owner, comment, json: normal_rule(value), text })
+    Ok(RuleLine { owner, comment, json: normal_object(value), text })
 }
 
 /// Whether a chain is one of the three filter hooks.

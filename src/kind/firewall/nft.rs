@@ -78,7 +78,8 @@ fn failed(run: &Run, done: &Finished) -> String {
 /// rule set is. Two runs and no more. A change between them is noticed and the listing taken anew.
 pub fn list(programs: &dyn Programs) -> Result<(Option<Listing>, Vec<Foreign>), String> {
     const ATTEMPTS: usize = 10;
-    let all = nft(&["-j", "list tables; list chains; list table inet agentd"], "");
+    // Protocols by number (-p): their names are those of /etc/protocols, which is not on every host.
+    let all = nft(&["-j", "-p", "list tables; list chains; list table inet agentd"], "");
     let mut why = String::new();
     for _ in 0..ATTEMPTS {
         let json = start(programs, &all)?;
@@ -96,7 +97,7 @@ pub fn list(programs: &dyn Programs) -> Result<(Option<Listing>, Vec<Foreign>), 
         let Some((own, others)) = documents.split_last() else {
             return Err("nft lists nothing where it should list our table".to_owned());
         };
-        let text = call(programs, &nft(&["-a", "-s", "list", "table", "inet", "agentd"], ""))?;
+        let text = call(programs, &nft(&["-a", "-s", "-p", "list", "table", "inet", "agentd"], ""))?;
         match Listing::parse(own, &text.stdout) {
             Ok(listing) => return Ok((Some(listing), tables(others)?.1)),
             Err(ListingFault::Malformed(what)) => return Err(what),

@@ -110,12 +110,7 @@ fn add_object(states: &mut BTreeMap<Key, State>, object: &Object) {
         "policy" | "limit" => head.join(" "),
         _ => format!("{kind} {name}: {}", head.join(", ")),
     };
-    // The head of a set says flags that some versions of nft leave out of the JSON.
-    let json = match field {
-        "set" => serde_json::json!([json, head]),
-        _ => json.clone(),
-    };
-    state.fields.entry(field).or_default().push(Piece { json, text });
+    state.fields.entry(field).or_default().push(Piece { json: json.clone(), text });
     if !elements.is_empty() {
         let texts: Vec<String> = elements.iter().map(element_text).collect();
         let piece = Piece { json: Value::Array(elements.clone()), text: texts.join(", ") };

@@ -8,4 +8,5 @@ mod held;
 mod parsing;
 mod support;
 mod undo;
+mod versions;
 mod vocabulary;
