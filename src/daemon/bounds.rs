@@ -1,9 +1,9 @@
 //! What the local settings hold every revision to: no commit can loosen it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::kind::Desired;
-use crate::kind::file::{Spec, real};
+use crate::kind::file::{Spec, touches};
 use crate::model::{Diagnostic, Key};
 use crate::record::Retention;
 
@@ -22,7 +22,7 @@ impl Bounds {
     /// What a revision declares beyond the bounds: each refuses it as a whole.
     pub fn faults(&self, desired: &Desired) -> Vec<Diagnostic> {
         let touches =
-            |(key, spec): &(&Key, &Spec)| self.protect.iter().find(|path| is_touched(path, key, spec));
+            |(key, spec): &(&Key, &Spec)| self.protect.iter().find(|path| touches(path, key.as_str(), spec));
         desired
             .file
             .iter()
@@ -34,19 +34,6 @@ impl Bounds {
             })
             .collect()
     }
-}
-
-/// Whether a file resource changes a protected path, by whichever of Debian's names: it is that path or below it, or
-/// it leaves nothing of a folder that the path is in.
-fn is_touched(protected: &Path, key: &Key, spec: &Spec) -> bool {
-    let protected = protected.to_string_lossy();
-    let (protected, path) = (real(&protected), real(key.as_str()));
-    let (protected, path) = (Path::new(protected.as_ref()), Path::new(path.as_ref()));
-    let clears = match spec {
-        Spec::Directory { exclusive, .. } => *exclusive,
-        Spec::File { .. } | Spec::Link { .. } | Spec::Absent => true,
-    };
-    path.starts_with(protected) || (clears && protected.starts_with(path))
 }
 
 #[cfg(test)]

@@ -224,6 +224,7 @@ impl Workshop {
     pub fn obey(&mut self, setup: &Setup) {
         (self.mode, self.bounds, self.unprovable) = (setup.mode, setup.bounds.clone(), setup.unprovable);
         self.keep.limit(setup.keep);
+        self.host.root.protect(self.bounds.protect.clone());
         // What exceeds a new limit goes with the next full pass, and not a day later.
         self.tidied = None;
     }

@@ -16,11 +16,23 @@ use super::{FilesError, Xattrs};
 pub struct Folder {
     handle: OwnedFd,
     path: PathBuf,
+    /// Where links on the way led; none if there were none.
+    led_to: Option<PathBuf>,
 }
 
 impl Folder {
     pub(super) fn new(handle: OwnedFd, path: PathBuf) -> Self {
-        Folder { handle, path }
+        Folder { handle, path, led_to: None }
+    }
+
+    pub(super) fn behind_links(handle: OwnedFd, path: PathBuf, led_to: PathBuf) -> Self {
+        Folder { handle, path, led_to: Some(led_to) }
+    }
+
+    /// Where it really is below its root, with a leading `/`, if a symbolic link led there; none if its path holds
+    /// no link.
+    pub fn led_to(&self) -> Option<&Path> {
+        self.led_to.as_deref()
     }
 
     /// Where it was when it was resolved.
@@ -66,7 +78,10 @@ impl Folder {
     pub fn subfolder(&self, name: &OsStr) -> Result<Option<Folder>, FilesError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
-            Ok(handle) => Ok(Some(Folder::new(handle, self.path.join(name)))),
+            Ok(handle) => {
+                let led_to = self.led_to.as_ref().map(|real| real.join(name));
+                Ok(Some(Folder { handle, path: self.path.join(name), led_to }))
+            }
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(self.fault("open the folder", name, errno)),
         }

@@ -20,6 +20,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 pub use attributes::{Attributes, Xattrs};
 pub use error::FilesError;
@@ -38,6 +39,8 @@ pub struct Root {
     handle: OwnedFd,
     /// Who, besides root, may lay symbolic links that we follow: ourselves.
     ourselves: u32,
+    /// What a person keeps for themselves.
+    protected: RwLock<Vec<PathBuf>>,
 }
 
 impl Root {
@@ -46,7 +49,19 @@ impl Root {
         let path = path.as_ref().to_owned();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = rustix::fs::open(&path, flags, Mode::empty())?;
-        Ok(Root { path, handle, ourselves: rustix::process::geteuid().as_raw() })
+        let ourselves = rustix::process::geteuid().as_raw();
+        Ok(Root { path, handle, ourselves, protected: RwLock::default() })
+    }
+
+    /// From now on a person keeps these paths for themselves, and what lies below them. Only said here: whoever decides
+    /// about a change asks [`Root::protected`].
+    pub fn protect(&self, paths: Vec<PathBuf>) {
+        *self.protected.write().unwrap_or_else(PoisonError::into_inner) = paths;
+    }
+
+    /// The paths that a person keeps for themselves.
+    pub fn protected(&self) -> Vec<PathBuf> {
+        self.protected.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where the root is.

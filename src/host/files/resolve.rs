@@ -9,7 +9,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
@@ -103,7 +103,12 @@ fn walk(root: &Root, mut pending: Vec<OsString>, shown: &Path) -> Result<Option<
             FileType::File | FileType::Pipe | FileType::Socket | FileType::Device => return Ok(None),
         }
     }
-    Ok(way.pop().map(|step| Folder::new(step.handle, shown.to_owned())))
+    // The first step is the root itself.
+    let real = Path::new("/").join(way.iter().skip(1).map(|step| &step.name).collect::<PathBuf>());
+    Ok(way.pop().map(|step| match links {
+        0 => Folder::new(step.handle, shown.to_owned()),
+        _ => Folder::behind_links(step.handle, shown.to_owned(), real),
+    }))
 }
 
 /// Puts a link's target in front of what is pending. Says whether it starts again at the root.

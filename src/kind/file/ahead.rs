@@ -50,6 +50,10 @@ fn read_one<'k>(way: &mut Way<'k>, key: &'k Key, spec: &Spec) -> Option<Hashed> 
     match spec {
         Spec::File { content: Some(_), .. } => {
             let (folder, name): (_, &OsStr) = way.to(key.as_str()).ok()??;
+            // Behind a link it is looked at closely.
+            if folder.led_to().is_some() {
+                return None;
+            }
             folder.content(name).ok()?
         }
         Spec::File { content: None, .. } | Spec::Directory { .. } | Spec::Link { .. } | Spec::Absent => None,

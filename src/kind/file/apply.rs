@@ -6,6 +6,7 @@ use std::path::Path;
 use super::Files;
 use super::change::{Act, Change};
 use super::names::{gid_of, missing_name, uid_of};
+use super::reach;
 use super::spec::{Ownership, Spec};
 use super::write::{self, Write};
 use crate::host::files::{Attributes, FileType, FilesError, Folder};
@@ -33,6 +34,10 @@ pub(super) fn apply(
     let mut results = vec![OutcomeResult::Done; changes.len()];
     let (mut plain, mut checked) = (Vec::new(), Vec::new());
     for (at, planned) in changes.iter().enumerate() {
+        if let Err(refused) = permitted(cx, planned) {
+            results[at] = refused.into();
+            continue;
+        }
         sweep(files, cx, &planned.key);
         match one(cx, planned) {
             Ok(None) => {}
@@ -41,6 +46,16 @@ pub(super) fn apply(
             Err(not_done) => results[at] = not_done.into(),
         }
     }
+    // Links that lead elsewhere by now were laid just above.
+    for writes in [&mut plain, &mut checked] {
+        writes.retain(|(at, _): &(usize, Write<'_>)| match permitted(cx, &changes[*at]) {
+            Ok(()) => true,
+            Err(refused) => {
+                results[*at] = refused.into();
+                false
+            }
+        });
+    }
     // Contents after the folders they lie in, and those that are checked last: a check may read the others.
     let written = write::batches(cx, &files.proofs, &plain);
     let tried = checked.iter().map(|(at, write)| (*at, write::checked(cx, &files.proofs, write)));
@@ -48,6 +63,17 @@ pub(super) fn apply(
         results[at] = result.unwrap_or_else(OutcomeResult::from);
     }
     results
+}
+
+/// Whether a change may be made where links lead.
+fn permitted(cx: &ApplyCx<'_>, planned: &Planned<Spec, Change>) -> Result<(), NotDone> {
+    let Planned { key, spec, change } = planned;
+    let refused = match (change.act, spec) {
+        (Act::Prune, _) => reach::brought(&cx.host.root, key),
+        (Act::Remove, _) | (_, None) => reach::declared(&cx.host.root, key, &Spec::Absent),
+        (Act::Lay | Act::Own, Some(declared)) => reach::declared(&cx.host.root, key, &declared.spec),
+    };
+    refused.map_or(Ok(()), |why| Err(NotDone::Failed(why)))
 }
 
 /// Does a change, unless it is a content that is to be written: that is returned.

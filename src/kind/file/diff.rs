@@ -143,10 +143,7 @@ fn undeclared(
 ) -> Option<Difference<Change>> {
     if want.prune.contains(key) {
         let difference = removal(key, Act::Prune, state);
-        let waiting = aside.inhabited.get(key).map(|example| {
-            format!("{key} to be empty: it holds {example}, which the agent did not bring; remove it by hand")
-        });
-        return Some(Difference { waiting, ..difference });
+        return Some(Difference { waiting: aside.unpruned.get(key).cloned(), ..difference });
     }
     let owner = exclusive_above(want, observed, key)?;
     Some(Difference { owner: Some(owner.clone()), ..removal(key, Act::Remove, state) })

@@ -26,13 +26,14 @@ mod observe;
 mod parse;
 mod path;
 mod proofs;
+mod reach;
 mod spec;
 mod state;
 mod validate;
 mod write;
 
 pub use change::Change;
-pub(crate) use path::real;
+pub(crate) use reach::touches;
 pub use spec::{Mode, Ownership, Spec};
 pub use state::{Body, State};
 
@@ -64,8 +65,8 @@ struct Aside {
     missing_names: BTreeSet<String>,
     /// Folders on the way to a declared file that are not there.
     missing_folders: BTreeSet<String>,
-    /// Folders to be pruned that hold something of others: one example each.
-    inhabited: BTreeMap<Key, String>,
+    /// What is to be pruned and waits for a person, and what for.
+    unpruned: BTreeMap<Key, String>,
 }
 
 impl Files {
@@ -89,6 +90,10 @@ impl Kind for Files {
 
     fn validate(specs: &Specs<Spec>) -> Vec<Diagnostic> {
         validate::validate(specs)
+    }
+
+    fn rehearse(&mut self, host: &Host, specs: &Specs<Spec>) -> Vec<Diagnostic> {
+        observe::rehearse(host, specs)
     }
 
     fn observe(&mut self, host: &Host, want: &Want<'_, Spec>) -> Result<Observed<State>, ObserveError> {

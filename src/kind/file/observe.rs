@@ -9,11 +9,11 @@ use super::proofs::{Allowance, Proofs};
 use super::spec::{Mode, Spec};
 use super::state::{Body, State};
 use super::{Aside, Files};
-use super::{ahead, extras};
+use super::{ahead, extras, reach};
 use crate::host::Host;
 use crate::host::files::{FileType, FilesError, Folder, Hashed, Root, Stat};
-use crate::kind::{Observed, Reading, Want};
-use crate::model::Key;
+use crate::kind::{Observed, Reading, Specs, Want};
+use crate::model::{Diagnostic, Key};
 
 /// One look.
 pub(super) struct Look<'a> {
@@ -64,7 +64,13 @@ pub(super) fn observe(files: &mut Files, host: &Host, want: &Want<'_, Spec>) -> 
             && state.kind == FileType::Directory
             && let Some(example) = extras::inhabitant(look.root, key, want)
         {
-            aside.inhabited.insert(key.clone(), example);
+            let why = format!(
+                "{key} to be empty: it holds {example}, which the agent did not bring; remove it by hand"
+            );
+            aside.unpruned.insert(key.clone(), why);
+        }
+        if let (Reading::Present(_), Some(why)) = (&reading, reach::brought(look.root, key)) {
+            aside.unpruned.insert(key.clone(), format!("a person: {why}"));
         }
         readings.push((key.clone(), reading));
     }
@@ -77,13 +83,39 @@ pub(super) fn observe(files: &mut Files, host: &Host, want: &Want<'_, Spec>) -> 
     Observed { readings: readings.into_iter().collect(), notes }
 }
 
+/// What is declared and may not be changed where links of this host lead.
+pub(super) fn rehearse(host: &Host, specs: &Specs<Spec>) -> Vec<Diagnostic> {
+    let mut way = Way::new(&host.root);
+    let mut faults = Vec::new();
+    for (key, declared) in specs {
+        let why = match way.to(key.as_str()) {
+            Ok(Some((folder, _))) => reach::in_folder(&host.root, folder, key, &declared.spec),
+            Ok(None) => reach::declared(&host.root, key, &declared.spec),
+            // It can't be changed either.
+            Err(_) => None,
+        };
+        let place = &declared.provenance.winner;
+        faults.extend(why.map(|why| {
+            Diagnostic::error("protected", place, why)
+                .hint("take it out of the declaration, or the link off the host")
+        }));
+    }
+    faults
+}
+
 impl Look<'_> {
     fn read<'k>(&mut self, way: &mut Way<'k>, key: &'k Key, spec: Option<&Spec>) -> Reading<State> {
         let (folder, name) = match way.to(key.as_str()) {
             Ok(Some(found)) => found,
-            Ok(None) => return Reading::Absent,
+            Ok(None) => {
+                let elsewhere = spec.and_then(|spec| reach::declared(self.root, key, spec));
+                return elsewhere.map_or(Reading::Absent, Reading::Unknown);
+            }
             Err(why) => return Reading::Unknown(why),
         };
+        if let Some(why) = spec.and_then(|spec| reach::in_folder(self.root, folder, key, spec)) {
+            return Reading::Unknown(why);
+        }
         match folder.stat(name) {
             Ok(Some(stat)) => match self.state(folder, name, key, spec, &stat) {
                 Ok(Some(state)) => Reading::Present(state),

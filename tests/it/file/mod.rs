@@ -25,6 +25,7 @@ use tempfile::TempDir;
 mod by_hand;
 mod checks;
 mod laid_down;
+mod protected;
 mod removed;
 mod swapped;
 mod work;
