@@ -65,8 +65,11 @@ pub(crate) struct Node {
 
 impl Node {
     pub fn read(objects: &Objects, id: ObjectId) -> Result<Node, StoreError> {
-        let bytes = objects.read(id, Kind::Commit)?;
-        let commit = parse(id, &bytes)?;
+        Node::parse(id, &objects.read(id, Kind::Commit)?)
+    }
+
+    pub fn parse(id: ObjectId, bytes: &[u8]) -> Result<Node, StoreError> {
+        let commit = parse(id, bytes)?;
         let seconds = commit.time().map(|time| time.seconds).unwrap_or(0);
         Ok(Node { tree: commit.tree(), parents: commit.parents().collect(), seconds })
     }

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use gix::ObjectId;
 use gix::objs::{Kind, TreeRefIter};
 
-use super::commit::Node;
 use super::error::{Fault, Trouble};
+use super::foreign::Foreign;
 use super::meter::Meter;
 use super::network::Delivery;
 use super::objects::{Objects, damaged};
 use super::{Remote, disk};
+use crate::host::memory;
 
 /// Copies what the branch has and `git_dir` does not; with a depth, no further back than that many commits.
 pub(crate) fn receive(
@@ -24,18 +25,19 @@ pub(crate) fn receive(
 ) -> Result<Delivery, Trouble> {
     meter.request()?;
     meter.expect_pack();
-    let other = Other::open(path, remote)?;
+    let mut other = Other::open(path, remote)?;
     let tip = other.tip(&remote.branch)?;
     if disk::read_tip(git_dir).ok().flatten() == Some(tip) {
         return Ok(Delivery { tip, files: Vec::new(), objects: 0 });
     }
     let ours = Ours::open(git_dir, remote)?;
-    let (commits, boundary) = commits(&other, &ours, tip, depth, meter)?;
-    let wanted = closure(&other, &ours, commits, remote, meter)?;
+    let (commits, boundary) = commits(&mut other, &ours, tip, depth, meter)?;
+    let wanted = closure(&mut other, &ours, commits, remote, meter)?;
+    memory::give_back();
     let files = if wanted.is_empty() {
         Vec::new()
     } else {
-        super::pack::copy(&other.objects, &wanted, git_dir, meter)?
+        super::pack::copy(&mut other.objects, &wanted, git_dir, meter)?
     };
     let write = || {
         if !boundary.is_empty() {
@@ -65,7 +67,7 @@ impl Ours {
 }
 
 struct Other {
-    objects: Objects,
+    objects: Foreign,
     refs: gix::refs::file::Store,
     shallow: HashSet<ObjectId>,
 }
@@ -85,7 +87,7 @@ impl Other {
                 return Err(Trouble::new(Fault::Settings, cause));
             }
         }
-        let objects = Objects::open(&common.join("objects"), remote.caps.object_bytes)
+        let objects = Foreign::open(common.join("objects"), remote.caps.object_bytes)
             .map_err(|e| missing(e.to_string()))?;
         let options = gix::refs::store::init::Options::default();
         let refs = gix::refs::file::Store::for_linked_worktree_opts(
@@ -141,7 +143,7 @@ type Commits = (Vec<(ObjectId, ObjectId)>, Vec<ObjectId>);
 
 /// The commits to copy with their trees, and those of them whose parents stay behind.
 fn commits(
-    other: &Other,
+    other: &mut Other,
     ours: &Ours,
     tip: ObjectId,
     depth: Option<u32>,
@@ -155,7 +157,7 @@ fn commits(
         if ours.contains(id) {
             continue;
         }
-        let node = Node::read(&other.objects, id)?;
+        let node = other.objects.node(id)?;
         found.push((id, node.tree));
         let here = depths.get(&id).copied().unwrap_or(1);
         let cut = depth.is_some_and(|depth| here >= depth);
@@ -171,7 +173,7 @@ fn commits(
         }
     }
     // A commit at the cut may have been reached again by a shorter way: only missing parents make a boundary.
-    boundary.retain(|id| match Node::read(&other.objects, *id) {
+    boundary.retain(|id| match other.objects.node(*id) {
         Ok(node) => node.parents.iter().any(|parent| !depths.contains_key(parent) && !ours.contains(*parent)),
         Err(_) => true,
     });
@@ -180,7 +182,7 @@ fn commits(
 
 /// Everything those commits need that we don't have. What we have is complete: each earlier fetch saw to that.
 fn closure(
-    other: &Other,
+    other: &mut Other,
     ours: &Ours,
     commits: Vec<(ObjectId, ObjectId)>,
     remote: &Remote,

@@ -29,6 +29,7 @@ mod directory;
 mod disk;
 mod error;
 mod fetch;
+mod foreign;
 mod history;
 mod http;
 mod id;

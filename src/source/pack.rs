@@ -14,13 +14,13 @@ use gix::zlib::{Compression, Status};
 
 use super::disk;
 use super::error::{Fault, Trouble};
+use super::foreign::Foreign;
 use super::index;
 use super::meter::Meter;
-use super::objects::Objects;
 
 /// Stores these objects of `from` as one pack under `git_dir`. Gives the files that were made.
 pub(crate) fn copy(
-    from: &Objects,
+    from: &mut Foreign,
     wanted: &[(ObjectId, Kind)],
     git_dir: &Path,
     meter: &Meter,
