@@ -10,9 +10,14 @@ use std::sync::Arc;
 use agentd::cli::{self, Outside, Terminal};
 use agentd::daemon;
 use agentd::host::clock::SystemClock;
+use agentd::worker::{Processes, Worker};
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    // Built by itself it is its own worker, too; installed, the daemon's entry is called.
+    if let Some(worker) = Worker::asked_for(std::env::args_os()) {
+        return ended(worker.main());
+    }
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut err = io::stderr().lock();
     let mut outside = Outside {
@@ -26,6 +31,7 @@ pub fn main() -> ExitCode {
         heads: cli::heads_in_journal,
         // Nothing is changed through it: no window for a confirmation is needed.
         engine: || daemon::kinds(&Arc::default(), &Arc::default()),
+        workers: &Processes,
     };
     let exit = cli::run(std::env::args_os(), &mut outside);
     match out.flush() {
@@ -33,6 +39,17 @@ pub fn main() -> ExitCode {
         // Someone reads only the beginning (`| head`).
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(exit.code()),
         Err(_) => ExitCode::from(cli::Exit::Failed.code()),
+    }
+}
+
+#[allow(clippy::print_stderr)] // the edge: here errors are printed
+fn ended(done: io::Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("agentctl: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use crate::host::files::FilesError;
 use crate::host::units::UnitError;
 use crate::model::CommitId;
 use crate::record::RecordError;
-use crate::source::{CredentialsError, FetchError, TreeError};
+use crate::source::{CredentialsError, FetchError};
+use crate::worker::WorkerError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +58,15 @@ pub enum CliError {
     /// The remote did not give the branch.
     #[error("the remote could not be used, so nothing was written")]
     Remote(#[from] FetchError),
+    /// The process that asks the remote did not work out.
+    #[error("the remote could not be asked, so nothing was written")]
+    Worker(#[from] WorkerError),
+    /// The user that asks the remote is missing.
+    #[error("the remote could not be asked, so nothing was written")]
+    NoUser(#[source] io::Error),
     /// The remote gave the branch, and it can't be read as a declaration.
-    #[error("the branch can't be followed, so nothing was written")]
-    Unusable(#[source] TreeError),
+    #[error("the branch can't be followed, so nothing was written: {0}")]
+    Unusable(String),
     /// There is no declaration where it is said to be.
     #[error(
         "commit {} has no fleet.toml in {}, so nothing was written: {}",

@@ -11,6 +11,7 @@ use crate::host::Host;
 use crate::host::clock::Clock;
 use crate::reconcile::Engine;
 use crate::record::Noted;
+use crate::worker::Workers;
 
 /// The world outside.
 pub struct Outside<'a> {
@@ -32,6 +33,8 @@ pub struct Outside<'a> {
     pub heads: fn() -> Result<Vec<Noted>, String>,
     /// All kinds, for what is done without the agent.
     pub engine: fn() -> Engine,
+    /// Who touches the network and reads repositories of others.
+    pub workers: &'a dyn Workers,
 }
 
 impl Outside<'_> {

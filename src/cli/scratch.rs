@@ -2,14 +2,19 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::CliError;
 use crate::host::files::{Attributes, Root};
+use crate::worker::Workers;
 
 /// Where programs of root put what must not outlive them.
 const OF_ROOT: &str = "/run";
 /// The same for everybody else. A name that somebody took there before us is an error and never used.
 const OF_ALL: &str = "/tmp";
+
+/// How many this process made: each has a name of its own.
+static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// A scratch folder.
 #[derive(Debug)]
@@ -21,14 +26,25 @@ pub struct Scratch {
 impl Scratch {
     /// Makes one.
     pub fn make() -> Result<Scratch, CliError> {
-        let uid = rustix::process::geteuid();
-        let place = if uid.is_root() { OF_ROOT } else { OF_ALL };
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        Scratch::owned(uid.as_raw(), gid.as_raw())
+    }
+
+    /// Makes one for processes of another user to fill.
+    pub fn for_workers(workers: &dyn Workers) -> Result<Scratch, CliError> {
+        let (uid, gid) = workers.user().map_err(CliError::NoUser)?;
+        Scratch::owned(uid, gid)
+    }
+
+    fn owned(uid: u32, gid: u32) -> Result<Scratch, CliError> {
+        let is_root = rustix::process::geteuid().is_root();
+        let place = if is_root { OF_ROOT } else { OF_ALL };
         let above = Root::open(place).map_err(|source| CliError::File { path: place.into(), source })?;
-        let name = OsString::from(format!("agentctl.{}", std::process::id()));
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = OsString::from(format!("agentctl.{}.{number}", std::process::id()));
         let scratch = Scratch { above, name };
         // What another process of this number left when it was killed.
         scratch.clear();
-        let (uid, gid) = (uid.as_raw(), rustix::process::getegid().as_raw());
         scratch.above.create_dir(&scratch.name, Attributes { uid, gid, mode: 0o700 })?;
         Ok(scratch)
     }

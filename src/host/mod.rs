@@ -15,6 +15,7 @@ pub mod exec_cache;
 pub mod facts;
 pub mod fanotify;
 pub mod files;
+pub mod handover;
 pub mod journal;
 pub mod logins;
 pub mod memory;

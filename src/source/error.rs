@@ -147,6 +147,11 @@ impl FetchError {
         FetchError { remote: format!("branch `{}` of {}", remote.branch, remote.url), fault, cause }
     }
 
+    /// What the settings name can't be used.
+    pub fn settings(remote: &Remote, cause: &std::io::Error) -> FetchError {
+        FetchError::new(remote, Trouble::new(Fault::Settings, cause))
+    }
+
     /// What would help.
     pub fn retry(&self) -> Retry {
         match &self.fault {

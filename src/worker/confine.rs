@@ -26,10 +26,20 @@ pub fn confine(reach: Reach, limits: &Limits) -> io::Result<()> {
     if reach == Reach::Nothing {
         privilege::leave_network()?;
     }
+    let (uid, gid) = user()?;
+    privilege::become_user(uid, gid)
+}
+
+/// User and group that this process has, or would have once it gave up being root.
+pub fn user() -> io::Result<(u32, u32)> {
+    let ours = rustix::process::geteuid();
+    if !ours.is_root() {
+        return Ok((ours.as_raw(), rustix::process::getegid().as_raw()));
+    }
     let user = users::get_user_by_name(USER).ok_or_else(|| {
         io::Error::other(format!(
             "there is no user `{USER}` to run as: install the package, or run systemd-sysusers"
         ))
     })?;
-    privilege::become_user(user.uid(), user.primary_group_id())
+    Ok((user.uid(), user.primary_group_id()))
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::confine::{Reach, confine};
+use super::confine::{Reach, confine, user};
 use super::{Worker, WorkerError, read_request, write_answer};
-use crate::host::files::{Attributes, FilesError, Root};
+use crate::host::handover;
 use crate::host::privilege::Limits;
 use crate::host::program::{Programs, ProgramsBeside};
 use crate::model::CommitId;
@@ -39,18 +39,17 @@ pub fn run(request: &Request) -> Answered {
     let run = Worker::Fetch.run(request, request.remote.deadlines.total + GRACE)?;
     // Beside the pass: that fetches go on is no proof that it does.
     let done = ProgramsBeside.run(&run).map_err(|source| WorkerError::Process { name, source })?;
-    if !done.succeeded() {
-        return Err(WorkerError::NoAnswer { name, complaint: done.complaint() });
-    }
-    serde_json::from_slice(&done.stdout)
-        .map_err(|error| WorkerError::NoAnswer { name, complaint: error.to_string() })
+    super::answer(name, &done)
 }
 
 /// The process itself.
 pub(super) fn main(input: impl Read, output: &mut impl Write) -> io::Result<()> {
-    let request: Request = read_request(input)?;
-    let staged = Staged::open(&request.remote)?;
-    let caps = &request.remote.caps;
+    let Request { store, mut remote, last, care } = read_request(input)?;
+    let handed = match hand_over(&mut remote) {
+        Ok(handed) => handed,
+        Err(error) => return write_answer(output, &Err::<Fetched, _>(FetchError::settings(&remote, &error))),
+    };
+    let caps = &remote.caps;
     let limits = Limits {
         address_space: (512 << 20) + caps.bytes,
         file_size: caps.bytes.saturating_mul(4),
@@ -58,68 +57,49 @@ pub(super) fn main(input: impl Read, output: &mut impl Write) -> io::Result<()> 
         open_files: 256,
     };
     confine(Reach::Network, &limits)?;
-    let store = Root::open(&request.store)?;
-    let remote = staged.lay(&store, request.remote).map_err(io::Error::other)?;
-    let answer = source::fetch(&request.store, &remote, request.last.as_ref(), request.care);
-    staged.take_away(&store).map_err(io::Error::other)?;
-    write_answer(output, &answer)
+    let answer = source::fetch(&store, &remote, last.as_ref(), care);
+    write_answer(output, &answer.map_err(|error| handed.named(error)))
 }
 
-/// Files that only root can read and that `ssh` wants by name: read while we are root, laid down for the
-/// unprivileged user while the fetch lasts.
-struct Staged {
-    files: Vec<(&'static str, Vec<u8>)>,
+/// What each file that was handed over is called in the settings.
+struct Handed(Vec<(PathBuf, PathBuf)>);
+
+impl Handed {
+    /// The error in words of the settings: nobody else ever sees the names it has here.
+    fn named(&self, mut error: FetchError) -> FetchError {
+        for (here, original) in &self.0 {
+            error.cause = error.cause.replace(&*here.to_string_lossy(), &original.to_string_lossy());
+        }
+        error
+    }
 }
 
-/// Where they lie meanwhile, within the store's folder.
-const FOLDER: &str = "credentials";
-const KEY: &str = "key";
-const KNOWN_HOSTS: &str = "known_hosts";
-const CA: &str = "ca.pem";
-
-impl Staged {
-    fn open(remote: &Remote) -> io::Result<Self> {
-        let mut files = Vec::new();
-        if let Credentials::SshKey(path) = &remote.credentials {
-            files.push((KEY, read_small(path)?));
-        }
-        for (name, path) in [(KNOWN_HOSTS, &remote.known_hosts), (CA, &remote.ca_file)] {
-            if let Some(path) = path {
-                files.push((name, read_small(path)?));
-            }
-        }
-        Ok(Staged { files })
+/// Hands over the files that only root can read and that are wanted by name: read while we are root, and from then on
+/// the unprivileged user's for as long as this process lives, and where no other process finds them.
+fn hand_over(remote: &mut Remote) -> io::Result<Handed> {
+    let mut originals: Vec<(&str, &mut PathBuf)> = Vec::new();
+    if let Credentials::SshKey(path) = &mut remote.credentials {
+        originals.push(("key", path));
     }
-
-    fn lay(&self, store: &Root, mut remote: Remote) -> Result<Remote, FilesError> {
-        if self.files.is_empty() {
-            return Ok(remote);
-        }
-        let ours = |mode| Attributes {
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-            mode,
-        };
-        store.create_dirs(FOLDER, ours(0o700))?;
-        for (name, bytes) in &self.files {
-            let path = Path::new(FOLDER).join(name);
-            store.write(&path, bytes, ours(0o400))?;
-            let path = store.absolute(&path);
-            match *name {
-                KEY => remote.credentials = Credentials::SshKey(path),
-                KNOWN_HOSTS => remote.known_hosts = Some(path),
-                _ => remote.ca_file = Some(path),
-            }
-        }
-        Ok(remote)
+    originals.extend(remote.known_hosts.as_mut().map(|path| ("known_hosts", path)));
+    originals.extend(remote.ca_file.as_mut().map(|path| ("ca.pem", path)));
+    // Without privileges of its own to give up, a process reads what it may read; one that reads a folder needs none.
+    let is_local = remote.url.local_path().is_some();
+    if is_local || originals.is_empty() || !rustix::process::geteuid().is_root() {
+        return Ok(Handed(Vec::new()));
     }
-
-    fn take_away(&self, store: &Root) -> Result<(), FilesError> {
-        for (name, _) in &self.files {
-            store.remove(Path::new(FOLDER).join(name))?;
-        }
-        Ok(())
+    let mut files = Vec::new();
+    for (name, path) in &originals {
+        files.push((*name, read_small(path)?));
     }
+    let (uid, gid) = user()?;
+    let folder = handover::hand_over(&files, uid, gid)
+        .map_err(|error| io::Error::other(format!("could not hand over the files it names: {error}")))?;
+    let taken = originals.into_iter().map(|(name, path)| {
+        let here = folder.join(name);
+        (here.clone(), std::mem::replace(path, here))
+    });
+    Ok(Handed(taken.collect()))
 }
 
 /// Keys, host keys and certificates are small; whatever is larger is something else.

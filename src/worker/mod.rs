@@ -5,6 +5,7 @@
 //! ```text
 //! agentd ──request (JSON, standard input)──▶ agentd worker fetch   ──▶ Fetched | FetchError
 //!        ──request──────────────────────────▶ agentd worker compile ──▶ Desired + contents | diagnostics
+//! agentctl enroll: fetch as above, then ──▶ agentd worker survey  ──▶ whether there is a declaration, and where
 //! ```
 //!
 //! May not: change the host. What a worker hands over is data; the root agent validates it again.
@@ -12,7 +13,9 @@
 pub mod compile;
 pub mod confine;
 pub mod fetch;
+pub mod survey;
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +23,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::host::program::{ProgramError, Run};
+use crate::host::program::{Finished, ProgramError, Run};
 use crate::keep::Contents;
 
 /// Our own binary, the very one that is running: an upgrade in between does not mix two versions.
@@ -36,6 +39,12 @@ pub enum Worker {
     Fetch,
     /// Compiles one commit for one host.
     Compile,
+    /// Looks for a declaration in one commit.
+    Survey,
+}
+
+impl Worker {
+    const ALL: [Worker; 3] = [Worker::Fetch, Worker::Compile, Worker::Survey];
 }
 
 /// Whoever does the work: processes of our own; in tests, whatever a test says.
@@ -44,6 +53,10 @@ pub trait Workers: Send + Sync {
     fn fetch(&self, request: &fetch::Request) -> fetch::Answered;
     /// Compiles a commit for this host; its contents go to `contents`.
     fn compile(&self, request: &compile::Request, contents: &Contents) -> compile::Answered;
+    /// Looks for a declaration in a commit that was fetched.
+    fn survey(&self, request: &survey::Request) -> survey::Answered;
+    /// The user and group they work as: what they are to write belongs to them.
+    fn user(&self) -> io::Result<(u32, u32)>;
 }
 
 /// The unprivileged processes.
@@ -56,6 +69,14 @@ impl Workers for Processes {
 
     fn compile(&self, request: &compile::Request, contents: &Contents) -> compile::Answered {
         compile::run(request, contents)
+    }
+
+    fn survey(&self, request: &survey::Request) -> survey::Answered {
+        survey::run(request)
+    }
+
+    fn user(&self) -> io::Result<(u32, u32)> {
+        confine::user()
     }
 }
 
@@ -96,7 +117,15 @@ impl Worker {
         match self {
             Worker::Fetch => "fetch",
             Worker::Compile => "compile",
+            Worker::Survey => "survey",
         }
+    }
+
+    /// The worker that a command line asks for: one that was made by [`Worker::run`], or a person's like it.
+    pub fn asked_for(arguments: impl IntoIterator<Item = OsString>) -> Option<Worker> {
+        let mut arguments = arguments.into_iter();
+        let is_ours = arguments.next()? == OURSELVES && arguments.next()? == "worker";
+        arguments.next()?.to_str().filter(|_| is_ours)?.parse().ok()
     }
 
     /// Runs the entry of this name in this process: reads the request, gives up privileges, answers.
@@ -106,6 +135,7 @@ impl Worker {
         match self {
             Worker::Fetch => fetch::main(input, output),
             Worker::Compile => compile::main(input, output),
+            Worker::Survey => survey::main(input, output),
         }
     }
 
@@ -124,8 +154,8 @@ impl std::str::FromStr for Worker {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let named = [Worker::Fetch, Worker::Compile].into_iter().find(|worker| worker.name() == text);
-        named.ok_or_else(|| format!("`{text}` is no worker: fetch or compile"))
+        let named = Worker::ALL.into_iter().find(|worker| worker.name() == text);
+        named.ok_or_else(|| format!("`{text}` is no worker: fetch, compile or survey"))
     }
 }
 
@@ -133,6 +163,15 @@ fn read_request<T: DeserializeOwned>(input: impl Read) -> io::Result<T> {
     let mut bytes = Vec::new();
     input.take(LONGEST_REQUEST).read_to_end(&mut bytes)?;
     Ok(serde_json::from_slice(&bytes)?)
+}
+
+/// The answer of a worker that ended.
+fn answer<T: DeserializeOwned>(name: &'static str, done: &Finished) -> Result<T, WorkerError> {
+    if !done.succeeded() {
+        return Err(WorkerError::NoAnswer { name, complaint: done.complaint() });
+    }
+    serde_json::from_slice(&done.stdout)
+        .map_err(|error| WorkerError::NoAnswer { name, complaint: error.to_string() })
 }
 
 fn write_answer(output: &mut impl Write, answer: &impl Serialize) -> io::Result<()> {

@@ -31,6 +31,7 @@
 )]
 #![allow(dead_code, reason = "the harness offers more than the tests of the day use")]
 
+mod alike;
 mod attribution;
 mod bench;
 mod firewall;
@@ -40,6 +41,7 @@ mod history;
 mod inside;
 mod lifecycle;
 mod main_path;
+mod memory;
 mod operator;
 mod package;
 mod package_of_agent;

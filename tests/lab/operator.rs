@@ -9,6 +9,7 @@ use crate::harness::{Forge, Host, Lab, Suite};
 
 mod enrol;
 mod examples;
+mod secrets;
 
 /// How long anything may take on a busy machine; far below the interval of the full pass.
 const LIMIT: Duration = Duration::from_secs(120);

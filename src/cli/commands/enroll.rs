@@ -1,7 +1,7 @@
 //! `agentctl enroll`: checks the remote, writes the settings, starts the agent, shows what would change. Also for
 //! cloud-init: it asks nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{ask, plan, say, sync};
@@ -16,7 +16,8 @@ use crate::control::{ClientError, Request};
 use crate::host::units::{UnitAction, UnitFileAction, UnitName};
 use crate::model::escape;
 use crate::model::{CommitId, DriftMode};
-use crate::source::{Care, Remote, Store, TreeCaps, fetch};
+use crate::source::Care;
+use crate::worker::{fetch, survey};
 
 /// The agent's unit.
 const UNIT: &str = "agentd.service";
@@ -72,7 +73,8 @@ fn enrolment(options: &Enroll, outside: &Outside<'_>) -> Result<Enrolment, CliEr
     })
 }
 
-/// Fetches the tip alone, into a scratch folder: a wrong address, key or branch is told before anything is written.
+/// Has the tip alone fetched, into a scratch folder: a wrong address, key or branch is told before anything is written.
+/// By the same unprivileged processes as the agent's: whoever enrols is root, and nobody knows the remote yet.
 fn check_remote(
     common: &Arguments,
     enrolment: &Enrolment,
@@ -84,34 +86,34 @@ fn check_remote(
     };
     let mut remote = source.remote()?;
     remote.caps.commits = 1;
+    let subfolder = remote.subfolder.clone();
     let mut line = ProgressLine::default();
     let text = format!("asking {} ...", source.url.as_str());
     line.show(outside.err, outside.terminal.interactive, &text);
-    let scratch = Scratch::make()?;
-    let fetched = fetch(&scratch.path(), &remote, None, Care::Quick);
+    let scratch = Scratch::for_workers(outside.workers)?;
+    let request = fetch::Request { store: scratch.path(), remote, last: None, care: Care::Quick };
+    let fetched = outside.workers.fetch(&request);
     line.clear(outside);
-    let tip = fetched?.tip;
-    is_fleet(&scratch.path(), &remote, &tip)?;
+    let tip = fetched??.tip;
+    is_fleet(scratch.path(), subfolder, &tip, outside)?;
     Ok(tip)
 }
 
-/// Whether there is a declaration where it is said to be. Names alone are looked at, no content.
-fn is_fleet(store: &Path, remote: &Remote, tip: &CommitId) -> Result<(), CliError> {
-    const FLEET: &str = "fleet.toml";
-    let store = Store::open(store).map_err(|error| CliError::Unusable(error.into()))?;
-    let tree = |folder| store.tree(tip, folder, &TreeCaps::default()).map_err(CliError::Unusable);
-    if tree(remote.subfolder.as_deref())?.find(FLEET).is_some() {
-        return Ok(());
+/// Whether there is a declaration where it is said to be.
+fn is_fleet(
+    store: PathBuf,
+    folder: Option<String>,
+    tip: &CommitId,
+    outside: &Outside<'_>,
+) -> Result<(), CliError> {
+    let request = survey::Request { store, commit: tip.clone(), subfolder: folder };
+    match outside.workers.survey(&request)? {
+        survey::Answer::Here => Ok(()),
+        survey::Answer::Missing { elsewhere } => {
+            Err(CliError::NoFleet { tip: tip.clone(), folder: request.subfolder, elsewhere })
+        }
+        survey::Answer::Unreadable { message } => Err(CliError::Unusable(message)),
     }
-    // In a folder of it, perhaps: then the one nearest to the top is named.
-    let whole = tree(None)?;
-    let folders = whole.entries().iter().filter_map(|entry| match entry.path.strip_suffix(FLEET)? {
-        "" => Some(""),
-        above => above.strip_suffix('/'),
-    });
-    let elsewhere =
-        folders.min_by_key(|folder| (!folder.is_empty(), folder.matches('/').count())).map(str::to_owned);
-    Err(CliError::NoFleet { tip: tip.clone(), folder: remote.subfolder.clone(), elsewhere })
 }
 
 /// Makes the agent read the settings: by asking it, or by starting it.

@@ -13,7 +13,9 @@ use crate::control::{Access, Agent, Asked, Limits, Refusal, Reply, Request, bind
 use crate::host::Host;
 use crate::host::clock::FakeClock;
 use crate::reconcile::Engine;
+use crate::worker::Workers;
 
+mod enrolling;
 mod history;
 mod offline;
 mod orders;
@@ -56,6 +58,7 @@ struct Bench {
     dir: TempDir,
     terminal: Terminal,
     fake: Option<Arc<Fake>>,
+    workers: Arc<dyn Workers>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -64,7 +67,8 @@ impl Bench {
     /// Without an agent.
     fn alone() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Bench { dir, terminal: Terminal::PLAIN, fake: None, stop: None, thread: None }
+        let workers = Arc::new(enrolling::Remote::default());
+        Bench { dir, terminal: Terminal::PLAIN, fake: None, workers, stop: None, thread: None }
     }
 
     /// With an agent that gives these answers.
@@ -102,7 +106,7 @@ impl Bench {
         Done { exit, out: text(out), err: text(err) }
     }
 
-    fn outside<'a>(&self, out: &'a mut Vec<u8>, err: &'a mut Vec<u8>) -> Outside<'a> {
+    fn outside<'a>(&'a self, out: &'a mut Vec<u8>, err: &'a mut Vec<u8>) -> Outside<'a> {
         let refuse: fn() -> std::io::Result<Host> = || Err(std::io::Error::other("sealed"));
         Outside {
             out,
@@ -114,6 +118,7 @@ impl Bench {
             host: refuse,
             heads: || Err("sealed".to_owned()),
             engine: || Engine::new(Vec::new()),
+            workers: &*self.workers,
         }
     }
 

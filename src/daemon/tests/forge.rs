@@ -10,7 +10,7 @@ use crate::kind::{Declared, Desired};
 use crate::model::{CommitId, Content, Diagnostic, Place, Provenance, Revision};
 use crate::source::{Care, Fault, FetchError, Fetched};
 use crate::worker::compile::Answer;
-use crate::worker::{WorkerError, Workers, compile, fetch};
+use crate::worker::{WorkerError, Workers, compile, fetch, survey};
 
 /// What the files of a commit say, by path. `{host}`, `{site}` and `{folder}` stand for what a host is compiled with.
 type Files = Vec<(String, String)>;
@@ -164,6 +164,14 @@ impl Workers for Forge {
         };
         self.pass_by(Step::Fetch);
         Ok(answer)
+    }
+
+    fn survey(&self, request: &survey::Request) -> survey::Answered {
+        panic!("the daemon looks for no declaration: {request:?}")
+    }
+
+    fn user(&self) -> std::io::Result<(u32, u32)> {
+        Ok((0, 0))
     }
 
     fn compile(&self, request: &compile::Request, contents: &Contents) -> compile::Answered {

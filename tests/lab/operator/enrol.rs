@@ -5,11 +5,11 @@ use crate::harness::{Forge, Host, Lab, PASSWORD, Suite, TOKEN, USER};
 
 const CA: &str = "/etc/agentd/forge.pem";
 const SECRET: &str = "/root/secret";
-const KEY: &str = "/root/deploy";
-const KNOWN: &str = "/root/known_hosts";
+pub(super) const KEY: &str = "/root/deploy";
+pub(super) const KNOWN: &str = "/root/known_hosts";
 
 /// A host with the agent, not enrolled, and what a person has to enrol it with.
-fn ready(lab: &Lab, forge: &Forge, suite: Suite) -> Host {
+pub(super) fn ready(lab: &Lab, forge: &Forge, suite: Suite) -> Host {
     let host = lab.boot(suite, suite.name());
     host.install_agent();
     host.write(

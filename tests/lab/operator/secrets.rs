@@ -1,0 +1,55 @@
+//! What the agent is trusted with to fetch: a key stays in the file of whoever gave it, however a fetch ends.
+
+use super::enrol::{KEY, KNOWN, ready};
+use super::{FLEET, LIMIT};
+use crate::harness::{Host, Lab, Suite};
+
+/// A line of the key itself.
+fn line_of(key: &str) -> String {
+    key.lines().nth(1).unwrap().to_owned()
+}
+
+/// Files of the host that hold the key, but for the one it was given in.
+fn copies(host: &Host, line: &str) -> String {
+    let script = format!(
+        "grep -rlsF --exclude-dir=agent '{line}' /var /run /etc /dev/shm /tmp /home /srv /root | grep -vx {KEY} || true"
+    );
+    host.sh(&script).ok()
+}
+
+#[test]
+fn a_key_is_for_the_fetch_alone_and_gone_with_it_also_when_it_is_killed() {
+    let lab = Lab::new();
+    let forge = lab.forge();
+    forge.push(&FLEET);
+    let line = line_of(&forge.ssh_key());
+    for suite in Suite::ALL {
+        let host = ready(&lab, &forge, suite);
+        let url = forge.url_ssh();
+        let enroll = ["agentctl", "enroll", "--url", &url, "--branch", "main", "--ssh-key", KEY];
+        host.run(&[&enroll[..], &["--known-hosts", KNOWN]].concat()).ok();
+        assert_eq!(copies(&host, &line), "", "what enrolling left");
+
+        // A fetch that hangs, held where it hangs: nothing of it can end by itself while we look.
+        forge.freeze();
+        host.sh("agentctl sync >/dev/null 2>&1 &").ok();
+        host.wait_until("ssh is under way, and held", LIMIT, || {
+            host.sh("pgrep -u agentd -x ssh && kill -STOP $(pgrep -u agentd)").success()
+        });
+        let inside =
+            host.sh("nsenter --mount --target $(pgrep -u agentd -x ssh) stat -c '%n %U %a' /dev/shm/*").ok();
+        assert_eq!(inside, "/dev/shm/key agentd 400\n/dev/shm/known_hosts agentd 400\n");
+        assert_eq!(copies(&host, &line), "", "while it lasts");
+        let other = host.run(&["runuser", "-u", "agentd", "--", "cat", "/dev/shm/key"]).fails();
+        assert!(other.contains("No such file"), "{other}");
+
+        host.sh("kill -KILL $(pgrep -u agentd)").ok();
+        host.wait_until("it is gone", LIMIT, || host.run(&["pgrep", "-u", "agentd"]).code == Some(1));
+        assert_eq!(copies(&host, &line), "", "what a killed fetch left");
+        assert_eq!(host.sh("findmnt --noheadings --output FSTYPE /dev/shm").ok().trim(), "tmpfs");
+        forge.thaw();
+        host.wait_until("it is fetched again", LIMIT, || {
+            host.run(&["agentctl", "sync"]).code.is_some_and(|code| code < 2)
+        });
+    }
+}
