@@ -12,7 +12,7 @@ use super::errand::Basis;
 use super::setup::Setup;
 use super::tally;
 use crate::attribution::gather::Inquiry;
-use crate::guard::{self, firewall::Awaiting};
+use crate::guard::{self, firewall::Awaiting, firewall::Confirmation};
 use crate::host::files::Root;
 use crate::host::{Host, memory};
 use crate::keep::{Contents, Keep};
@@ -235,6 +235,10 @@ impl Workshop {
         let is_in_force = !desired.is_empty();
         let shown_after = self.host.clock.now() - CORRECTED_SHOWN_FOR;
         let (confirmation, undone) = guard::firewall::shown(&self.host);
+        // A later revision may have taken back what was undone.
+        let is_over = matches!(confirmation, Confirmation::Undone { .. })
+            && self.standing.is_as_declared(KindName::Firewall);
+        let undone = undone.filter(|_| !is_over);
         let confirmation = Awaiting { confirmation, at: self.host.clock.now() };
         let unprovable = self.unprovable.filter(|_| !desired.firewall.is_empty()).map(str::to_owned);
         let notes = self.notes.iter().chain(self.standing.notes()).chain(&undone).chain(&unprovable);

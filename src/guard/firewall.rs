@@ -21,13 +21,19 @@ pub struct Awaiting {
     pub at: Timestamp,
 }
 
-/// How a change stands, for showing: what cannot be read is told as a note.
+/// How a change stands, for showing: what cannot be read is told as a note, and that one was undone, which matters for
+/// as long as it is the declared one.
 pub fn shown(host: &Host) -> (Confirmation, Option<String>) {
     match confirmation(host) {
         Ok(Confirmation::Undone { table, by_reboot }) => {
-            let how = if by_reboot { "by a reboot" } else { "because nobody confirmed it in time" };
+            let how = if by_reboot {
+                "by a reboot before anybody confirmed it"
+            } else {
+                "because nobody confirmed it in time"
+            };
             let note = format!(
-                "a firewall change was undone {how}; the table is not loaded again: push a revision with another one"
+                "the declared firewall was loaded and undone {how}; it is not loaded again, and the one confirmed before \
+                 it is held to: push a revision with another one"
             );
             (Confirmation::Undone { table, by_reboot }, Some(note))
         }

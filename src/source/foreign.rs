@@ -68,6 +68,7 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::disallowed_methods)] // a test that makes a repository as people do
     fn git(folder: &Path, arguments: &[&str]) -> String {
         let mut git = Command::new("git");
         git.current_dir(folder).args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]);

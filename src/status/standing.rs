@@ -109,6 +109,11 @@ impl Standing {
         self.looked.then(|| (Snapshot::sync_of(&lines), Snapshot::health_of(&lines)))
     }
 
+    /// Whether everything of a kind was as declared when it was looked at last.
+    pub fn is_as_declared(&self, kind: KindName) -> bool {
+        self.looked && !self.blind.contains_key(&kind) && !self.lines.keys().any(|id| id.kind == kind)
+    }
+
     /// What a person should know and no resource stands for.
     pub fn notes(&self) -> &[String] {
         &self.notes

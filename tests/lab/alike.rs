@@ -56,7 +56,7 @@ fn one_firewall_is_found_alike_on_two_releases_of_debian() {
     assert_eq!(firewall(&first, "declared"), firewall(&second, "declared"));
     let (here, there) = (firewall(&first, "observed"), firewall(&second, "observed"));
     assert_eq!(here, there);
-    assert!(here["resources"].as_object().is_some_and(|all| all.len() > 15), "{here}");
+    assert!(here["resources"].as_array().is_some_and(|all| all.len() > 15), "{here}");
 
     // Names of protocols, which one of them has, are no difference either.
     other.write("/etc/protocols", "tcp 6 TCP\nudp 17 UDP\ngre 47 GRE\nesp 50 ESP\n");

@@ -92,6 +92,7 @@ mod tests {
             kind: "chain".into(),
             name: "input".into(),
             json: Value::Null,
+            said: serde_json::Map::new(),
             elements: Vec::new(),
             head: Vec::new(),
             element_lines: Vec::new(),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value as Json;
+
 use crate::harness::{Forge, Host, Lab, Suite};
 
 /// How long anything may take on a busy machine. Nothing waits for it unless something is wrong.
@@ -37,6 +39,18 @@ fn boots(host: &Host) -> String {
     if host.exists(BOOT) { host.read(BOOT) } else { String::new() }
 }
 
+/// The page as a person reads it, its lines in one.
+fn page(host: &Host) -> String {
+    host.run(&["agentctl", "status"]).stdout.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn status(host: &Host) -> Json {
+    serde_json::from_str(&host.run(&["agentctl", "status", "--json"]).stdout).unwrap_or_default()
+}
+
+/// What the status says of a firewall that was undone.
+const UNDONE: &str = "loaded and undone because nobody confirmed it in time";
+
 const FIRST: &str = "[firewall]\ninput = \"drop\"\n[firewall.rules.first]\nallow = [\"tcp/22\"]\n";
 const CUT_OFF: &str =
     "[firewall]\ninput = \"drop\"\noutput = \"drop\"\n[firewall.rules.second]\nallow = [\"tcp/22\"]\n";
@@ -66,9 +80,9 @@ fn a_firewall_that_cuts_off_the_remote_takes_itself_back_and_stays_away() {
     host.wait_until("the second table is in force", LIMIT, || rules(&host).contains("agentd:second"));
     host.wait_until("the first one is back", LIMIT, || rules(&host) == before);
     assert!(boots(&host).contains("agentd:first"));
-    // The agent looks again (it heard of the change) and does not load it again.
-    let said = "journalctl --unit agentd --no-pager | grep -q 'not confirmed in time'";
-    host.wait_until("it says why", LIMIT, || host.sh(said).success());
+    // The agent looks again (it heard of the change), does not load it again, and says so by itself.
+    host.wait_until("it says why", LIMIT, || page(&host).contains(UNDONE));
+    println!("{}\n{}", host.run(&["agentctl", "status"]).stdout, status(&host));
     assert_eq!(rules(&host), before);
     // Until then the host is held to what was confirmed.
     host.run(&["nft", "flush", "ruleset"]).ok();
@@ -76,6 +90,22 @@ fn a_firewall_that_cuts_off_the_remote_takes_itself_back_and_stays_away() {
     // The way out is another revision.
     declare(&forge, &FIRST.replace("first", "third"));
     host.wait_until("another one is confirmed", LIMIT, || boots(&host).contains("agentd:third"));
+    host.wait_until("nothing is said of it any more", LIMIT, || !page(&host).contains(UNDONE));
+}
+
+#[test]
+fn a_revision_that_takes_the_undone_firewall_back_ends_the_matter() {
+    let lab = Lab::new();
+    let forge = lab.forge();
+    declare(&forge, FIRST);
+    let host = site(&lab, &forge, "auto");
+    host.wait_until("the first table is confirmed", LIMIT, || boots(&host).contains("agentd:first"));
+    declare(&forge, CUT_OFF);
+    host.wait_until("it is undone", LIMIT, || page(&host).contains(UNDONE));
+    declare(&forge, FIRST);
+    host.wait_until("in sync", LIMIT, || host.run(&["agentctl", "status"]).success());
+    println!("{}", host.run(&["agentctl", "status"]).stdout);
+    host.wait_until("nothing is said of it any more", LIMIT, || !page(&host).contains(UNDONE));
 }
 
 #[test]
