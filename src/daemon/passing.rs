@@ -57,6 +57,7 @@ impl Daemon {
             // Watches are themselves reconciled: a full pass makes up for whatever they missed.
             self.watches.reconcile(self.view.desired.as_deref());
             self.syncs_pass();
+            self.tell_syncs(&Progress::Observing);
             self.timers.full_pass = Some(now_plus(self.spread().interval(self.setup.full_pass)));
         }
         let (shop, sender) = (self.shop.clone(), self.sender.clone());

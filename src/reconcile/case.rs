@@ -63,6 +63,12 @@ impl Case {
         actions.any(|action| action.brings || self.finding.absent && !action.removes)
     }
 
+    /// Whether it is declared and is not there.
+    fn is_missing(&self) -> bool {
+        let goes = self.finding.actions.iter().any(|action| action.removes);
+        self.finding.absent && self.finding.spec.is_some() && !goes
+    }
+
     /// Whether an earlier change of this resource stopped the later ones.
     pub(super) const fn has_stopped(&self) -> bool {
         matches!(self.result, Some(OutcomeResult::Waiting { .. } | OutcomeResult::Failed { .. }))
@@ -131,6 +137,7 @@ impl Case {
 
     pub(super) fn into_seen(self) -> Seen {
         Seen {
+            missing: self.is_missing(),
             status: self.status(),
             verdict: self.verdict,
             action: self.action(),

@@ -44,6 +44,8 @@ pub struct Seen {
     pub status: ResourceStatus,
     /// Why it differed.
     pub verdict: Verdict,
+    /// Whether it is declared and was not there.
+    pub missing: bool,
     /// What differed.
     pub fields: Vec<FieldDiff>,
     /// What was or would be done.

@@ -130,6 +130,9 @@ pub struct ResourceLine {
     pub status: ResourceStatus,
     /// Why it differs or differed.
     pub verdict: Option<Verdict>,
+    /// Whether it is declared and is not there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub missing: bool,
     /// What differs or differed.
     pub fields: Vec<FieldDiff>,
     /// What was done or would be done.
@@ -264,12 +267,14 @@ impl Snapshot {
 
     /// The worst health of any resource.
     pub fn health_of(lines: &[ResourceLine]) -> Health {
-        lines.iter().map(|line| health_of_status(line.status)).max().unwrap_or(Health::Healthy)
+        lines.iter().map(health_of_line).max().unwrap_or(Health::Healthy)
     }
 }
 
-const fn health_of_status(status: ResourceStatus) -> Health {
-    match status {
+const fn health_of_line(line: &ResourceLine) -> Health {
+    match line.status {
+        // Nothing is done about it for now, and it is not there: what relies on it does not work.
+        ResourceStatus::Drifted | ResourceStatus::Behind if line.missing => Health::Missing,
         ResourceStatus::Synced
         | ResourceStatus::Corrected
         | ResourceStatus::Drifted

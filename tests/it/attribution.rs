@@ -129,6 +129,7 @@ impl Scene {
 
 fn seen(resource: ResourceId, fields: &[&str]) -> Seen {
     Seen {
+        missing: false,
         contested: false,
         resource,
         status: ResourceStatus::Corrected,

@@ -59,6 +59,7 @@ fn culprit() -> Attribution {
 fn seen(status: ResourceStatus) -> Seen {
     let digest = agentd::model::Digest::of(b"x");
     Seen {
+        missing: false,
         resource: motd(),
         status,
         verdict: Verdict::Drifted,

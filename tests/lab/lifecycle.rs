@@ -160,3 +160,129 @@ fn an_agent_that_dies_in_whatever_way_is_back_and_holds_the_host() {
     host.sh("echo vandal > /etc/motd").ok();
     host.wait_until("the file is put right", LIMIT, || host.read("/etc/motd") == "held\n");
 }
+
+/// A shorter patience than in life, for the length of a test.
+fn impatient(host: &Host, seconds: u32) {
+    host.write(
+        "/etc/systemd/system/agentd.service.d/patience.conf",
+        &format!("[Service]\nWatchdogSec={seconds}s\n"),
+    );
+    host.run(&["systemctl", "daemon-reload"]).ok();
+}
+
+const MOTD: [(&str, &str); 2] = [
+    ("fleet.toml", "schema = 1\n"),
+    ("hosts/all.toml", "[match]\nhostname = \"*\"\n[files.\"/etc/motd\"]\ncontent = \"held\\n\"\n"),
+];
+
+/// The thread of the agent that touches the host, by its number outside the host.
+fn pass_thread(host: &Host) -> String {
+    // Every process of the host is a child of its leader, however far down.
+    let found =
+        run(&["pgrep", "--ns", &host.leader().to_string(), "--nslist", "pid", "--exact", "agentd"]).ok();
+    let threads = found.lines().flat_map(|pid| {
+        let folder = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+        folder.flatten().map(|entry| entry.path())
+    });
+    let named: Vec<_> = threads
+        .filter(|path| std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name == "pass\n"))
+        .collect();
+    let [one] = &named[..] else { panic!("one thread of that name: {named:?}") };
+    one.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// The remote is asked all the while, which proves nothing about the pass that hangs.
+#[test]
+fn a_pass_that_hangs_is_ended_by_the_watchdog_and_the_next_one_puts_the_host_right() {
+    let lab = Lab::new();
+    let host = lab.boot(Suite::Bookworm, "web-1");
+    host.install_agent();
+    declare(&lab, &host, &MOTD);
+    impatient(&host, 20);
+    host.write(
+        "/etc/agentd/agent.toml.d/lab.toml",
+        &SETTINGS.replace("interval = \"1h\"", "interval = \"5s\""),
+    );
+    host.run(&["systemctl", "restart", "agentd"]).ok();
+    host.wait_until("it follows", LIMIT, || host.read("/etc/motd") == "held\n");
+    host.wait_until("all is well", LIMIT, || host.run(&["agentctl", "status"]).success());
+    assert_eq!(property(&host, "agentd", "NRestarts"), "0");
+
+    // From now on nothing that the thread reads of the host is answered.
+    let mut hang = std::process::Command::new("strace");
+    hang.args(["--quiet=all", "--output=/dev/null", "--attach", &pass_thread(&host)]);
+    hang.args(["--inject=statx,openat,openat2:delay_enter=600s"]);
+    let mut hang = hang.spawn().expect("strace holds the thread up");
+    let is_held = || {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", pass_thread(&host))).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
+    };
+    host.wait_until("the thread is held", LIMIT, is_held);
+    host.sh("echo vandal > /etc/motd").ok();
+    host.wait_until("the watchdog has ended it", LIMIT, || property(&host, "agentd", "NRestarts") != "0");
+    let _ = hang.wait();
+    host.wait_until("the file is put right", LIMIT, || host.read("/etc/motd") == "held\n");
+    host.run(&["journalctl", "--sync"]).ok();
+    let journal = host.run(&["journalctl", "--unit=agentd", "--output=cat", "--no-pager"]).ok();
+    assert!(journal.contains("with result 'watchdog'"), "{journal}");
+    assert_eq!(property(&host, "agentd", "NRestarts"), "1");
+}
+
+#[test]
+fn a_long_run_of_apt_is_no_hang_and_a_pass_tells_how_the_host_stands() {
+    for suite in Suite::ALL {
+        let lab = Lab::new();
+        let host = lab.boot(suite, "web-1");
+        let mut archive = lab.archive("shop");
+        archive.add(&Deb::new("slowd", "1.0").postinst(SLOW)).publish(&host);
+        host.run(&["apt-get", "update"]).ok();
+        host.install_agent();
+        let role = format!("{}[packages]\nslowd = \"*\"\n", MOTD[1].1);
+        declare(&lab, &host, &[MOTD[0], (MOTD[1].0, &role)]);
+        impatient(&host, 30);
+        host.write("/etc/agentd/agent.toml.d/lab.toml", SETTINGS);
+        // Ready as soon as the host was looked at, although the pass goes on.
+        host.run(&["systemctl", "restart", "agentd"]).ok();
+        host.wait_until("apt is at work", LIMIT, || host.exists("/var/log/slowd"));
+        let began = std::time::Instant::now();
+        // One and a half times the watchdog's patience.
+        host.wait_until("apt was long at work", LIMIT, || began.elapsed() > Duration::from_secs(45));
+        assert_eq!(property(&host, "agentd", "NRestarts"), "0", "{suite:?}");
+        host.sh("touch /run/go").ok();
+        host.wait_until("all is as declared", LIMIT, || host.run(&["agentctl", "status"]).success());
+        assert_eq!(property(&host, "agentd", "NRestarts"), "0", "{suite:?}");
+        let text = property(&host, "agentd", "StatusText");
+        assert!(text.starts_with("Synced, Healthy, at "), "{text}");
+        assert_eq!(text.rsplit(' ').next().map(str::len), Some(7), "{text}");
+        host.write("/etc/agentd/agent.toml.d/warn.toml", "mode = \"warn\"\n");
+        host.run(&["systemctl", "reload", "agentd"]).ok();
+        host.sh("echo vandal > /etc/motd").ok();
+        host.wait_until("it is told", LIMIT, || {
+            property(&host, "agentd", "StatusText").starts_with("OutOfSync (Drifted), Healthy, at ")
+        });
+    }
+}
+
+/// Programs that compile as they run need memory that is written and executed; those that leave files for others make
+/// them readable.
+#[test]
+fn a_check_is_run_as_a_person_would_run_it() {
+    let lab = Lab::new();
+    let host = lab.boot(Suite::Bookworm, "web-1");
+    host.install_agent();
+    let script = "use strict; my $p = syscall(9, 0, 4096, 7, 34, -1, 0); die \"mmap: $!\" if $p == -1;                   umask() == 022 or die 'umask'; exit 0;";
+    let role = format!(
+        "{}check = ['/usr/bin/perl', '-e', '{}', '{{new}}']\n",
+        MOTD[1].1,
+        script.replace('\'', "\"")
+    );
+    declare(&lab, &host, &[MOTD[0], (MOTD[1].0, &role)]);
+    host.write("/etc/agentd/agent.toml.d/lab.toml", SETTINGS);
+    host.run(&["systemctl", "reload", "agentd"]).ok();
+    host.wait_until("the check passed", LIMIT, || {
+        let status = host.run(&["agentctl", "status"]);
+        assert!(!status.stdout.contains("refused it"), "{status}");
+        host.read("/etc/motd") == "held\n"
+    });
+}

@@ -157,8 +157,14 @@ fn present_exact_minimum_and_absent_are_reached_in_one_pass() {
         let _archive = shop(&lab, &site);
         site.refresh();
         site.run(&["apt-get", "install", "--yes", "shop-extra"]).ok();
+        let runs = || {
+            let history = site.read("/var/log/apt/history.log");
+            history.lines().filter(|line| line.starts_with("Commandline:")).count()
+        };
+        let before = runs();
         let declaration = "shopd = '1.0'\nshop-data = '>= 1.2'\nshop-extra = { ensure = 'absent' }\n";
         let report = site.converge(declaration);
+        assert_eq!(runs() - before, 2, "one run for all that comes, one for what goes: {suite:?}");
         assert_eq!(report.plan().len(), 3, "{report:#?}");
         let noted: Vec<_> = report.outcomes();
         assert!(noted.contains(&"shopd: done (shopd absent → 1.0)"), "{noted:?}");

@@ -9,6 +9,7 @@ mod trouble;
 mod workshop;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -53,6 +54,8 @@ struct Site {
     folder: TempDir,
     forge: Arc<Forge>,
     setup: Arc<Mutex<Setup>>,
+    /// Whether the settings can't be used.
+    broken: Arc<AtomicBool>,
     programs: Arc<dyn Programs>,
     running: Option<Running>,
 }
@@ -70,7 +73,8 @@ impl Site {
             std::fs::create_dir(folder.path().join(name)).unwrap();
         }
         let setup = Arc::new(Mutex::new(setup()));
-        Site { folder, forge: Arc::default(), setup, programs: Arc::new(SystemPrograms), running: None }
+        let (forge, broken) = Default::default();
+        Site { folder, forge, setup, broken, programs: Arc::new(SystemPrograms), running: None }
     }
 
     /// The same, following what was pushed, and in sync.
@@ -87,8 +91,12 @@ impl Site {
         let (state, socket) = (self.path("state"), self.path("socket"));
         let (host, aside) = (self.host(), Arc::new(self.host()));
         let (workers, setup) = (Arc::clone(&self.forge) as _, Arc::clone(&self.setup));
+        let broken = Arc::clone(&self.broken);
         let thread = std::thread::spawn(move || {
-            let load = Box::new(move || Ok(setup.lock().unwrap().clone()));
+            let load = Box::new(move || match broken.load(Ordering::Relaxed) {
+                true => Err("a fault".to_owned()),
+                false => Ok(setup.lock().unwrap().clone()),
+            });
             let (window, tuning) = Default::default();
             let patience = Duration::from_millis(200);
             let place = Place { state, socket, window, tuning, aside, patience, workers, load };
@@ -123,6 +131,11 @@ impl Site {
     fn reload(&self, change: impl FnOnce(&mut Setup)) {
         change(&mut self.setup.lock().unwrap());
         self.running.as_ref().unwrap().sender.send(Event::Reload).unwrap();
+    }
+
+    /// From now on the settings can't be used, or can.
+    fn break_settings(&self, broken: bool) {
+        self.broken.store(broken, Ordering::Relaxed);
     }
 
     /// Enrols it: the settings are read again on a person's word.

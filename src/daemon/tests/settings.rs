@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::control::wire::SuspendOrder;
-use crate::model::vocabulary::Sync;
+use crate::model::vocabulary::{Health, Sync};
 
 const TELLING: &[(&str, &str)] = &[(MOTD, "{host} {site} {folder}")];
 
@@ -59,6 +59,45 @@ fn the_mode_is_obeyed_from_the_reload_on() {
     assert_eq!(std::fs::read_to_string(site.file(MOTD)).unwrap(), "vandal");
     site.reload(|setup| setup.mode = DriftMode::Enabled);
     site.shows(MOTD, "web-1 fra ");
+}
+
+#[test]
+fn what_is_declared_and_not_there_is_missing_for_as_long_as_nothing_is_done_about_it() {
+    let site = Site::following(TELLING);
+    site.reload(|setup| setup.mode = DriftMode::Warn);
+    until("the mode is shown", || site.status().mode == DriftMode::Warn);
+    let health = || site.sync().status.health;
+    std::fs::write(site.file(MOTD), "vandal").unwrap();
+    assert_eq!(health(), Health::Healthy, "it is out of sync, and there");
+    std::fs::remove_file(site.file(MOTD)).unwrap();
+    assert_eq!(health(), Health::Missing);
+    let healthy = site.status().conditions.into_iter().find(|one| one.kind == "Healthy").unwrap();
+    assert_eq!((healthy.status, healthy.reason.as_str()), (Some(false), "Missing"));
+    site.reload(|setup| setup.mode = DriftMode::Enabled);
+    site.shows(MOTD, "web-1 fra ");
+    until("all is well", || site.status().health == Health::Healthy);
+}
+
+#[test]
+fn broken_settings_keep_the_old_ones_until_a_good_reload() {
+    let site = Site::following(TELLING);
+    let broken =
+        || site.status().notes.iter().any(|note| note.contains("the old ones stay in force: a fault"));
+    site.break_settings(true);
+    site.reload(|setup| {
+        setup.mode = DriftMode::Warn;
+        relabel(setup);
+    });
+    until("that is told", broken);
+    assert_eq!(site.status().mode, DriftMode::Enabled);
+    std::fs::write(site.file(MOTD), "vandal").unwrap();
+    site.sync();
+    assert_eq!(std::fs::read_to_string(site.file(MOTD)).unwrap(), "web-1 fra ", "the old ones hold");
+    assert_eq!(site.forge.compiles(), ['a'], "nothing was compiled for the new ones");
+    site.break_settings(false);
+    site.reload(|_| ());
+    until("the note is gone and the new ones hold", || !broken() && site.status().mode == DriftMode::Warn);
+    until("it is compiled for them", || site.forge.compiles() == ['a', 'a']);
 }
 
 #[test]

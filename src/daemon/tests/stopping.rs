@@ -4,6 +4,7 @@ use super::forge::Step;
 use super::*;
 use crate::control::wire::HistoryQuery;
 use crate::control::wire::HistoryReply;
+use crate::control::wire::Progress;
 use crate::host::program::{FakePrograms, Finished};
 use crate::record::{PassFilter, Record};
 
@@ -71,14 +72,31 @@ fn a_sync_is_not_answered_by_a_fetch_that_was_begun_before_it() {
     assert_eq!(std::fs::read_to_string(site.file(MOTD)).unwrap(), "b");
 }
 
-/// Asks for a sync, and tells when the loop has taken it.
-fn sync_telling(socket: PathBuf, took: mpsc::Sender<()>) -> SyncReply {
+/// Asks for a sync, and tells how far it is.
+fn sync_telling(socket: PathBuf, took: mpsc::Sender<Progress>) -> SyncReply {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let order = Request::Sync(SyncOrder { fetch: FetchFirst::Yes });
     runtime.block_on(async {
         let mut client = Client::connect(&socket).await.unwrap();
-        client.ask_with_progress(&order, &mut |_| took.send(()).unwrap_or_default()).await.unwrap()
+        client.ask_with_progress(&order, &mut |stage| took.send(stage).unwrap_or_default()).await.unwrap()
     })
+}
+
+#[test]
+fn a_sync_tells_that_it_asks_looks_changes_and_looks_once_more() {
+    let site = Site::following(&[(MOTD, "a")]);
+    // What is new is found by the sync alone.
+    site.reload(|setup| setup.interval = Duration::from_secs(3600));
+    site.sync();
+    site.forge.push("main", 'b', &[(MOTD, "b")]);
+    let (took, taken) = mpsc::channel();
+    sync_telling(site.path("socket"), took);
+    let told: Vec<Progress> = taken.iter().collect();
+    let at = |stage: &Progress| told.iter().position(|one| one == stage);
+    let stages =
+        [Progress::Fetching, Progress::Observing, Progress::Applying { changes: 1 }, Progress::Verifying];
+    let order: Vec<_> = stages.iter().map(at).collect();
+    assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{told:?}");
 }
 
 #[test]
