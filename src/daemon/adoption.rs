@@ -6,6 +6,7 @@ use super::follow::Accepted;
 use super::workshop::{View, Workshop};
 use crate::kind::Watch;
 use crate::model::{Diagnostic, Severity};
+use crate::reconcile::perils::Task;
 
 /// What is to be put in force.
 #[derive(Clone, Debug)]
@@ -43,7 +44,7 @@ pub enum Adopted {
 impl Adoption {
     /// Does it.
     pub fn run(&self, workshop: &mut Workshop) -> Adopted {
-        let Adoption { compiled: Compiled { basis, desired }, accepted } = self;
+        let Compiled { basis, desired } = &self.compiled;
         let refused =
             |message: &str, diagnostics| Adopted::Refused { message: message.to_owned(), diagnostics };
         if desired.is_empty() {
@@ -54,6 +55,21 @@ impl Adoption {
             let message = "what was compiled is not the commit that was to be compiled".to_owned();
             return Adopted::Failed { message };
         }
+        let task = Task::Adoption(basis.commit.clone());
+        if let Some(message) = workshop.engine.perils.shuns(&task, workshop.host.clock.now()) {
+            return Adopted::Failed { message };
+        }
+        workshop.engine.perils.begin(&task);
+        let adopted = self.put_in_force(workshop);
+        workshop.engine.perils.rest();
+        workshop.engine.perils.survived(&task);
+        adopted
+    }
+
+    fn put_in_force(&self, workshop: &mut Workshop) -> Adopted {
+        let Adoption { compiled: Compiled { basis, desired }, accepted } = self;
+        let refused =
+            |message: &str, diagnostics| Adopted::Refused { message: message.to_owned(), diagnostics };
         let mut diagnostics = workshop.engine.validate(desired);
         diagnostics.extend(workshop.bounds.faults(desired));
         if diagnostics.iter().any(|one| one.severity == Severity::Error) {

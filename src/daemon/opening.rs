@@ -10,8 +10,8 @@ use crate::host::Host;
 use crate::host::files::{Attributes, Root};
 use crate::keep::{Contents, Keep, Limits};
 use crate::model::{Digest, DriftMode};
-use crate::reconcile::Engine;
-use crate::record::{OpenState, Record, RecordError};
+use crate::reconcile::{Engine, Perils};
+use crate::record::{AtWork, OpenState, Record, RecordError};
 use crate::status::standing::Standing;
 
 /// Why the workshop could not be opened.
@@ -40,11 +40,19 @@ impl Workshop {
         keep: Limits,
         mode: DriftMode,
     ) -> Result<Self, OpenError> {
+        let mut engine = engine;
+        let mut notes = Vec::new();
+        match AtWork::open(&state, env!("CARGO_PKG_VERSION"), host.clock.now()) {
+            Ok((at_work, died)) => {
+                notes.extend(died.map(|task| format!("the agent died while it was at work on {task}")));
+                engine.perils = Perils::of(at_work);
+            }
+            Err(error) => notes.push(format!("what the agent is at work on can't be written down: {error}")),
+        }
         let contents = Contents::in_folder(subfolder(&state, "contents")?);
         let keep_root = subfolder(&state, "kept")?;
         let keep = Keep::open(&keep_root, keep)
             .map_err(|source| OpenError::Folder { what: "kept", source: source.into() })?;
-        let mut notes = Vec::new();
         let recovered = keep
             .recover(&host.root)
             .map_err(|source| OpenError::Folder { what: "kept", source: source.into() })?;

@@ -115,6 +115,7 @@ pub(super) fn run_and_tell(
     let mut workshop =
         Workshop::open(host, engine, state, setup.keep, setup.mode).map_err(DaemonError::State)?;
     workshop.obey(&setup);
+    let perils = workshop.engine.perils.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
@@ -125,6 +126,9 @@ pub(super) fn run_and_tell(
         tell(daemon.sender.clone());
         let outcome = daemon.listen(&mut ears).await;
         daemon.stop(&mut ears, patience).await;
+        if outcome.is_ok() {
+            perils.leave();
+        }
         outcome
     });
     // Whatever still waits for a process would hold us up for as long as that takes.

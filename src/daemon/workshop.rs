@@ -22,6 +22,7 @@ use crate::model::{
 };
 use crate::reconcile::gate::Patience;
 use crate::reconcile::pass::{Removals, Stage};
+use crate::reconcile::perils::Task;
 use crate::reconcile::report::Seen;
 use crate::reconcile::{Engine, Order, PassReport, Purpose, Scope, World, pass};
 use crate::record::{self, Noted, Record};
@@ -158,7 +159,10 @@ impl Workshop {
         let PassRequest { scope, triggers, witnesses, gaps } = request;
         let began = self.host.clock.since_boot();
         // Before anything is put right: what a program was is soon forgotten.
-        self.inquiry.hear(&self.host, witnesses);
+        let asks = self.asks_who();
+        if asks {
+            self.inquiry.hear(&self.host, witnesses);
+        }
         gaps.into_iter().for_each(|source| self.inquiry.missed(source, began));
         let only_noticed = triggers.iter().all(|trigger| *trigger == Trigger::Watch);
         let scope = if only_noticed { self.news(scope, began)? } else { scope };
@@ -175,7 +179,10 @@ impl Workshop {
         let order =
             Order { scope: scope.clone(), purpose: Purpose::Apply, mode: self.mode, patience, removals };
         let mut report = self.run(&order);
-        self.attribute(&mut report);
+        if asks {
+            self.attribute(&mut report);
+        }
+        self.engine.perils.rest();
         self.inquiry.saw(&scope, &report, began);
         let (counts, result) = (tally::counts(&report), tally::result(&report));
         let finished = number.and_then(|number| self.record.finish_pass(counts, result).map(|_| number));
@@ -269,11 +276,22 @@ impl Workshop {
         report
     }
 
+    /// Whether it is asked who made what differs: not if the agent keeps dying of that.
+    fn asks_who(&self) -> bool {
+        let shunned = self.engine.perils.shuns(&Task::Attribution, self.host.clock.now());
+        if shunned.is_none() {
+            self.engine.perils.begin(&Task::Attribution);
+        }
+        shunned.is_none()
+    }
+
     /// Asks who made what differ, and writes it down.
     fn attribute(&mut self, report: &mut PassReport) {
         let mut drifted: Vec<&mut Seen> =
             report.findings.iter_mut().filter(|seen| seen.verdict == Verdict::Drifted).collect();
+        self.engine.perils.begin(&Task::Attribution);
         let found = self.inquiry.answer(&self.host, &drifted);
+        self.engine.perils.survived(&Task::Attribution);
         let mut known = Vec::new();
         for (seen, attribution) in drifted.iter_mut().zip(found) {
             self.engine.changed_by(&seen.resource, &attribution);

@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::attempts::{self, Attempts};
 use super::case::Case;
 use super::engine::Engine;
-use super::lane::Applied;
+use super::lane::{Applied, Stage};
 use super::levels::Inputs;
 use super::memory::{Memory, MemoryError};
 use super::pass::World;
+use super::perils::{Perils, Task};
 use super::reactions::Reactions;
 use super::report::PassReport;
 use crate::host::pulse::PULSE;
@@ -28,12 +29,12 @@ pub(super) fn apply(
     report: &mut PassReport,
 ) -> Result<(), MemoryError> {
     let Some(mut work) = Work::on(cases, world.host.clock.since_boot()) else { return Ok(()) };
-    let Engine { lanes, inputs, attempts, reactions, .. } = engine;
+    let Engine { lanes, inputs, attempts, reactions, perils, .. } = engine;
     work.going.iter().for_each(|(id, at)| attempts.made(id, work.cases[*at].finding.spec, work.now));
     let hold_units = units_to_hold(work.cases);
     let mut cx =
         ApplyCx { host: world.host, contents: world.contents, keep: world.keep, hold_units: &hold_units };
-    let mut fault = None;
+    let (mut fault, mut survived) = (None, Vec::new());
     for step in Step::ALL {
         if world.stopping.load(Ordering::Relaxed) {
             break;
@@ -49,7 +50,22 @@ pub(super) fn apply(
                     false
                 }
             };
-            let applied = lane.apply(step, &mut cx, &mut go);
+            let applied = match perils.asks_for_care(kind) {
+                false => lane.apply(step, &mut cx, &mut |key| {
+                    let goes = go(key);
+                    if goes {
+                        perils.begin(&Task::Kind(kind));
+                    }
+                    goes
+                }),
+                true => {
+                    let keys = work.keys(kind);
+                    keys.iter()
+                        .flat_map(|key| one(lane.as_mut(), step, &mut cx, &mut go, key, perils))
+                        .collect()
+                }
+            };
+            survived.extend(applied.iter().map(|one| Task::Resource(ResourceId::new(kind, one.key.clone()))));
             PULSE.beat();
             for (at, message) in owed {
                 work.cases[at].result = Some(OutcomeResult::Waiting { message });
@@ -60,7 +76,27 @@ pub(super) fn apply(
             }
         }
     }
+    survived.iter().for_each(|task| perils.survived(task));
     fault.map_or(Ok(()), Err)
+}
+
+/// The change of one resource alone: if the agent dies of it, it is known of which.
+fn one(
+    lane: &mut dyn Stage,
+    step: Step,
+    cx: &mut ApplyCx<'_>,
+    go: &mut dyn FnMut(&Key) -> bool,
+    only: &Key,
+    perils: &Perils,
+) -> Vec<Applied> {
+    let task = Task::Resource(ResourceId::new(lane.kind(), only.clone()));
+    lane.apply(step, cx, &mut |key| {
+        let goes = key == only && go(key);
+        if goes {
+            perils.begin(&task);
+        }
+        goes
+    })
 }
 
 /// The cases of a pass while their changes are made.
@@ -89,6 +125,11 @@ impl<'a> Work<'a> {
         let free = cases.iter().enumerate().filter(|(_, case)| case.held.is_none());
         let going: BTreeMap<_, _> = free.map(|(at, case)| (case.finding.resource.clone(), at)).collect();
         (!going.is_empty()).then_some(Work { cases, going, now })
+    }
+
+    /// What is to be changed of a kind.
+    fn keys(&self, kind: KindName) -> Vec<Key> {
+        self.going.keys().filter(|id| id.kind == kind).map(|id| id.key.clone()).collect()
     }
 
     fn leave(&self, id: &ResourceId, step: Step, inputs: &Inputs) -> Leave {

@@ -11,6 +11,7 @@ use super::attempts::{self, Attempts, FORGIVEN_AFTER};
 use super::lane::{Finding, Stage};
 use super::levels::Inputs;
 use super::memory::{Memory, MemoryError};
+use super::perils::Perils;
 use super::reactions::Reactions;
 use super::scope::{KindScope, Scope};
 use super::waiting::Waiting;
@@ -35,6 +36,8 @@ pub struct Engine {
     /// What the last pass would have removed, had it not been more than the limit.
     pub(super) held_removals: BTreeSet<ResourceId>,
     pub(super) waiting: Waiting,
+    /// What the agent died of lately.
+    pub perils: Perils,
 }
 
 impl Engine {
@@ -49,6 +52,7 @@ impl Engine {
             unwritten: None,
             held_removals: BTreeSet::new(),
             waiting: Waiting::default(),
+            perils: Perils::default(),
         }
     }
 
@@ -66,6 +70,7 @@ impl Engine {
         self.attempts.declared_anew();
         self.reactions.clear();
         self.held_removals.clear();
+        self.perils.declared(desired.revision.as_ref().map(|revision| &revision.commit));
         self.desired = desired;
         self.unwritten = Some(given_up);
         self.catch_up(memory)
@@ -185,6 +190,10 @@ impl Engine {
 
     fn recall_one(&mut self, attempt: &record::Attempt, story: &DriftRecord, then: Duration) {
         let resource = &story.resource;
+        // What was cut short by a death that is counted by itself: the innocent need not wait for it.
+        if matches!(attempt.result, None | Some(Settlement::Interrupted)) && self.perils.knows_any() {
+            return;
+        }
         self.attempts.was_made(resource, then);
         if let Some(writer) = &story.attribution {
             self.attempts.changed_by(resource, writer);

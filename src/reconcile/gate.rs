@@ -25,6 +25,8 @@ pub struct Gate<'a> {
     pub reactions: &'a Reactions,
     /// Why a person suspended a resource, if so.
     pub suspended: &'a dyn Fn(&ResourceId) -> Option<String>,
+    /// Why a resource is left alone because the agent died of it, if so.
+    pub shunned: &'a dyn Fn(&ResourceId) -> Option<String>,
     /// Time since boot.
     pub now: Duration,
     /// How patient the pass is.
@@ -63,6 +65,9 @@ impl Gate<'_> {
         if let Some(reason) = [&finding.resource].into_iter().chain(owner).find_map(|id| (self.suspended)(id))
         {
             return Judgement::Held(Held::Suspended(reason));
+        }
+        if let Some(why) = (self.shunned)(&finding.resource) {
+            return Judgement::Held(Held::Failing(why));
         }
         if let Some(waiting) = &finding.waiting {
             return Judgement::Held(Held::Waiting(waiting.clone()));

@@ -12,6 +12,7 @@ use super::gate::{self, Gate, Judgement, Patience};
 use super::lane;
 use super::levels::LevelView;
 use super::memory::{Converged, Intent, Memory, MemoryError, Resolution};
+use super::perils::Task;
 use super::report::PassReport;
 use super::scope::Scope;
 use super::verify::verify;
@@ -22,7 +23,7 @@ use crate::host::pulse::PULSE;
 use crate::keep::{Contents, Keep};
 use crate::kind::DiffCx;
 use crate::model::plan::Held;
-use crate::model::{DriftMode, Key, Plan, PlannedChange, ResourceId};
+use crate::model::{DriftMode, Key, KindName, Plan, PlannedChange, ResourceId};
 
 /// Where a pass works.
 pub struct World<'a> {
@@ -121,12 +122,18 @@ pub fn pass(engine: &mut Engine, world: &World<'_>, order: &Order, memory: &mut 
         });
         let differs = |id: &ResourceId| cases.iter().any(|case| case.finding.resource == *id);
         engine.attempts.found_right(|id| scope.contains(id) && !differs(id) && !report.is_unread(id));
+        let read = |kind: &KindName| !report.blind.iter().any(|(blind, _)| blind == kind);
+        let kinds = engine.lanes.iter().map(|lane| lane.kind());
+        for kind in kinds.filter(|kind| scope.of_kind(*kind).is_some() && read(kind)) {
+            engine.perils.survived(&Task::Kind(kind));
+        }
         report.record_fault = done.err().map(|fault| fault.to_string());
         let waits = waits(engine, &cases, started);
         engine.waiting.found(&scope, waits, started);
     }
     report.findings = cases.into_iter().map(Case::into_seen).collect();
     engine.lanes.iter_mut().for_each(|lane| lane.rest());
+    engine.perils.rest();
     report.work = COUNTERS.read().since(work);
     report.duration = world.host.clock.since_boot().saturating_sub(started);
     report
@@ -154,7 +161,13 @@ fn survey(
     report: &mut PassReport,
 ) -> Vec<Case> {
     let suspended = |id: &ResourceId| memory.suspended(id);
+    // Who says `agentctl sync` has it tried, whatever it may cost.
+    let is_dared = (order.purpose, order.patience) == (Purpose::Apply, Patience::Impatient);
+    let (perils, at) = (&engine.perils, world.host.clock.now());
+    let shuns = |task: &Task| if is_dared { None } else { perils.shuns(task, at) };
+    let shunned = |id: &ResourceId| shuns(&Task::Resource(id.clone()));
     let gate = Gate {
+        shunned: &shunned,
         local: order.mode,
         policy: &engine.desired.policy,
         attempts: &engine.attempts,
@@ -168,6 +181,12 @@ fn survey(
     let mut cases = Vec::new();
     for lane in &mut engine.lanes {
         let Some(only) = scope.of_kind(lane.kind()) else { continue };
+        let task = Task::Kind(lane.kind());
+        if let Some(why) = shuns(&task) {
+            report.blind.push((lane.kind(), why));
+            continue;
+        }
+        perils.begin(&task);
         if let Err(why) = lane.observe(world.host, only) {
             report.blind.push((lane.kind(), why));
             continue;

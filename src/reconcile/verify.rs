@@ -9,6 +9,7 @@ use super::engine::Engine;
 use super::levels::LevelView;
 use super::memory::Memory;
 use super::pass::{Settled, World};
+use super::perils::Task;
 use super::report::PassReport;
 use crate::kind::DiffCx;
 use crate::model::plan::Held;
@@ -29,6 +30,7 @@ pub(super) fn verify(
     let nothing_changes = BTreeSet::new();
     for lane in &mut engine.lanes {
         let Some(keys) = touched.get(&lane.kind()) else { continue };
+        engine.perils.begin(&Task::Kind(lane.kind()));
         if let Err(why) = lane.observe(world.host, Some(keys)) {
             report.blind.push((lane.kind(), why));
             continue;

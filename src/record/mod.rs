@@ -17,6 +17,7 @@
 //! of the one before. A pass that finds nothing to do writes one small row at most.
 
 pub mod applied;
+pub mod at_work;
 pub mod chain;
 pub mod drifts;
 pub mod history;
@@ -43,6 +44,7 @@ use crate::kind::Reaction;
 use crate::model::ResourceId;
 
 pub use applied::{Applied, load_applied, load_previous, set_applied_aside, store_applied};
+pub use at_work::AtWork;
 pub use chain::{Entry, Head, Noted, Verification};
 pub use drifts::{DriftId, Effect, Next, OpenDrift, Settled, Settlement, Sighting};
 pub use history::{Attempt, DriftFilter, DriftRecord, History, PassFilter};

@@ -6,7 +6,7 @@ use crate::control::wire::HistoryQuery;
 use crate::control::wire::HistoryReply;
 use crate::control::wire::Progress;
 use crate::host::program::{FakePrograms, Finished};
-use crate::record::{PassFilter, Record};
+use crate::record::{AtWork, PassFilter, Record};
 
 /// A pass that takes until this file is there: the check of what it lays down waits for it.
 fn hold_passes(site: &Site) -> PathBuf {
@@ -142,6 +142,88 @@ fn a_panic_in_a_pass_or_in_a_question_is_the_end_of_the_agent_and_its_next_start
     let done = |_: &_| Ok(Finished { code: Some(0), stdout: Vec::new(), stderr: Vec::new() });
     site.programs = Arc::new(FakePrograms::answering(done));
     site.start();
+    site.shows(MOTD, "a");
+}
+
+/// Each start meets the same again. The one before it in the order of a pass, the one after it.
+#[test]
+fn what_the_agent_dies_of_each_time_is_left_alone_and_starves_nothing_else() {
+    let file = |name: &str| format!("/srv/agentd-test/{name}");
+    let (before, poison, after) = (file("a"), file("poison"), file("z"));
+    let fine = |_: &_| Ok(Finished { code: Some(0), stdout: Vec::new(), stderr: Vec::new() });
+    let mut site = Site::new();
+    site.programs = Arc::new(FakePrograms::answering(move |run| {
+        match run.args.iter().any(|one| one.contains("poison")) {
+            true => panic!("a content that was not foreseen"),
+            false => fine(run),
+        }
+    }));
+    site.forge.check_by(&["/bin/true", "{new}"]);
+    site.forge.push("main", 'a', &[(&before, "before"), (&poison, "poison"), (&after, "after")]);
+    let line = |site: &Site| {
+        let reply: Option<StatusReply> = site.ask(&Request::Status).ok();
+        let lines = reply.into_iter().flat_map(|reply| reply.status.resources);
+        lines.into_iter().find(|line| line.resource.key.as_str() == poison)
+    };
+    let is_shunned = |site: &Site| {
+        line(site).is_some_and(|line| line.message.unwrap_or_default().contains("died 3 times"))
+    };
+    let mut deaths = 0;
+    loop {
+        site.start();
+        let has_died = || site.running.as_ref().unwrap().thread.is_finished();
+        until("it dies, or leaves alone what it dies of", || has_died() || is_shunned(&site));
+        if !has_died() {
+            break;
+        }
+        assert!(matches!(site.end(), Err(DaemonError::Died)));
+        deaths += 1;
+        assert!(deaths < 6, "it dies on and on");
+    }
+    assert_eq!(deaths, 4, "once of it does not know what, thrice of that");
+    site.shows(&before, "before");
+    site.shows(&after, "after");
+    assert!(!site.file(&poison).exists());
+    let status = site.status();
+    assert_eq!(status.health, crate::model::Health::Degraded);
+    assert!(
+        status.notes.iter().any(|note| note.contains("died while it was at work on file:")),
+        "{:?}",
+        status.notes
+    );
+    // It goes on holding the host, and a restart does not make it forget.
+    std::fs::write(site.file(&after), "vandal").unwrap();
+    site.programs = Arc::new(FakePrograms::answering(fine));
+    site.restart();
+    site.shows(&after, "after");
+    until("it is still left alone", || is_shunned(&site));
+    // A person says that it is to be tried.
+    site.sync();
+    site.shows(&poison, "poison");
+    site.restart();
+    until("all is well", || site.status().health == crate::model::Health::Healthy);
+    assert_eq!(line(&site), None);
+}
+
+/// A hang that the watchdog ends, or a crash while the host is read: then it is a whole kind.
+#[test]
+fn a_kind_that_the_agent_dies_of_is_not_looked_at_and_told_as_unknown() {
+    let mut site = Site::following(&[(MOTD, "a")]);
+    site.stop().unwrap();
+    for _ in 0..3 {
+        let state = Root::open(site.path("state")).unwrap();
+        let (at_work, _) = AtWork::open(&state, env!("CARGO_PKG_VERSION"), jiff::Timestamp::now()).unwrap();
+        at_work.begin("file".to_owned());
+    }
+    std::fs::write(site.file(MOTD), "vandal").unwrap();
+    site.start();
+    until("it is told", || {
+        let lines = site.status().resources;
+        lines.iter().any(|line| line.message.as_ref().is_some_and(|why| why.contains("died 3 times")))
+    });
+    assert_eq!(site.status().sync, crate::model::Sync::Unknown);
+    assert_eq!(std::fs::read_to_string(site.file(MOTD)).unwrap(), "vandal");
+    site.sync();
     site.shows(MOTD, "a");
 }
 
