@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Archive, Forge, Host, Lab, Suite, checkout, deb, kept};
+use crate::harness::{Archive, Forge, Host, Lab, Suite, checkout, deb};
 use crate::terminal::Terminal;
 
 /// How long anything may take on a busy machine. Nothing waits for it unless something is wrong.
@@ -127,7 +127,7 @@ pub fn tell(terminal: &Terminal) {
     let second = new_host(terminal, &lab, &forge, &archives[1], Suite::Trixie, package);
     enrol(terminal, &second, 9090);
     compare(terminal, [&first, &second]);
-    if kept() {
+    if Lab::is_kept() {
         // How to enter them, the laboratory says.
         drop((first, second, forge, archives, lab));
     } else {
@@ -138,7 +138,7 @@ pub fn tell(terminal: &Terminal) {
     }
     terminal.done("all done", begun.elapsed());
     terminal.heading("Next");
-    terminal.page(if kept() { NEXT_KEPT } else { NEXT });
+    terminal.page(if Lab::is_kept() { NEXT_KEPT } else { NEXT });
 }
 
 /// How busy this machine is, which is what the times are to be read with.

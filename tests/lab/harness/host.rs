@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::exec::{self, LIMIT, Output, run, ssh, wait_until};
 use super::inside::Inside;
-use super::lab::{FORGE, Lab, kept};
+use super::lab::{FORGE, Lab};
 use super::ledger::{self, Entry};
 use super::network;
 use super::nspawn::{self, Boot, Machine};
@@ -332,7 +332,7 @@ impl Drop for Host {
             if std::thread::panicking() {
                 self.last_words();
             }
-            if kept() {
+            if Lab::is_kept() {
                 let leader = self.machine().as_ref().map(Machine::leader);
                 say(&format!(
                     "{} is kept: nsenter --target {} --all --root --wd",

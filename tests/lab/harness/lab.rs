@@ -139,6 +139,11 @@ impl Lab {
         super::exec::run(&["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", path]).ok();
     }
 
+    /// Whether hosts outlive their test, so that a person can look: `LAB_KEEP=1`. The next run removes them.
+    pub fn is_kept() -> bool {
+        std::env::var_os("LAB_KEEP").is_some()
+    }
+
     /// Where the hosts have their disks.
     pub(super) fn layers(&self) -> PathBuf {
         self.folder("hosts")
@@ -147,15 +152,10 @@ impl Lab {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if !kept() {
+        if !Lab::is_kept() {
             super::exec::clean_up(|| self.ledger.undo());
         }
     }
-}
-
-/// Whether hosts outlive their test, so that a person can look: `LAB_KEEP=1`. The next run removes them.
-pub fn kept() -> bool {
-    std::env::var_os("LAB_KEEP").is_some()
 }
 
 /// The target folder that this program was built into.

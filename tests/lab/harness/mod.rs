@@ -28,6 +28,6 @@ pub use exec::{Output, run, wait_until};
 pub use forge::{Forge, PASSWORD, TOKEN, USER};
 pub use host::Host;
 pub use inside::Inside;
-pub use lab::{Lab, checkout, kept, target};
+pub use lab::{Lab, checkout, target};
 pub use tree::Suite;
 pub use vm::Vm;

@@ -16,7 +16,7 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use super::exec::{self, LIMIT, Output, quoted, ssh, wait_until};
 use super::inside::Inside;
-use super::lab::{Lab, kept};
+use super::lab::Lab;
 use super::ledger::Entry;
 use super::tree::{Suite, say};
 use image::Image;
@@ -159,7 +159,7 @@ impl Drop for Vm {
             if std::thread::panicking() {
                 self.last_words();
             }
-            if kept() {
+            if Lab::is_kept() {
                 let key = self.image.key();
                 say(&format!(
                     "{} is kept: ssh -p {} -i {} root@127.0.0.1",
