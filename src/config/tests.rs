@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::model::DriftMode;
+use crate::source::{Caps, Deadlines};
 
 struct Bench(TempDir);
 
@@ -298,4 +299,6 @@ fn the_settings_that_are_shipped_say_what_is_true_anyway() {
         (all.guard_window, all.confirm, all.packages, all.readers),
         (default.guard_window, default.confirm, default.packages, default.readers)
     );
+    let source = all.source.unwrap();
+    assert_eq!((source.caps, source.deadlines), (Caps::default(), Deadlines::default()));
 }
