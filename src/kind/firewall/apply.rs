@@ -52,8 +52,9 @@ pub fn apply(cx: &ApplyCx<'_>, window: &Window, changes: &[Planned<Spec, Change>
 }
 
 /// What is said of a declared table that was undone.
-pub const UNDONE: &str = "this firewall was loaded before, not confirmed in time, and undone; it is not loaded again, \
-                          the one confirmed before it stays in force: push a revision with another one";
+/// On the line of each resource; that the one confirmed before is held to is told once, by the guard.
+pub const UNDONE: &str =
+    "this firewall was loaded before, not confirmed in time, and undone: push a revision with another one";
 
 /// Whether this very table was undone for want of confirmation.
 pub fn undone(host: &Host, text: &str) -> Result<bool, String> {

@@ -82,7 +82,16 @@ fn a_firewall_that_cuts_off_the_remote_takes_itself_back_and_stays_away() {
     assert!(boots(&host).contains("agentd:first"));
     // The agent looks again (it heard of the change), does not load it again, and says so by itself.
     host.wait_until("it says why", LIMIT, || page(&host).contains(UNDONE));
-    println!("{}\n{}", host.run(&["agentctl", "status"]).stdout, status(&host));
+    assert_eq!(host.run(&["agentctl", "status"]).code, Some(1));
+    let told = status(&host);
+    let notes = told["notes"].as_array().unwrap();
+    assert!(notes.iter().any(|note| note.as_str().unwrap().contains(UNDONE)), "{told}");
+    let resources = told["resources"].as_array().unwrap();
+    for name in ["firewall:output", "firewall:input/second"] {
+        let line = resources.iter().find(|line| line["resource"] == name).unwrap_or_else(|| panic!("{told}"));
+        assert_eq!(line["status"], "Failed", "{line}");
+        assert!(line["message"].as_str().unwrap().contains("not confirmed in time"), "{line}");
+    }
     assert_eq!(rules(&host), before);
     // Until then the host is held to what was confirmed.
     host.run(&["nft", "flush", "ruleset"]).ok();
@@ -104,7 +113,6 @@ fn a_revision_that_takes_the_undone_firewall_back_ends_the_matter() {
     host.wait_until("it is undone", LIMIT, || page(&host).contains(UNDONE));
     declare(&forge, FIRST);
     host.wait_until("in sync", LIMIT, || host.run(&["agentctl", "status"]).success());
-    println!("{}", host.run(&["agentctl", "status"]).stdout);
     host.wait_until("nothing is said of it any more", LIMIT, || !page(&host).contains(UNDONE));
 }
 

@@ -312,7 +312,7 @@ fn after_an_undo_the_host_is_held_to_the_table_that_was_confirmed() {
         let results = host.correct_but(&new(), &[]);
         assert!(
             results.iter().all(
-                |result| matches!(result, OutcomeResult::Failed { message } if message.contains("stays in force"))
+                |result| matches!(result, OutcomeResult::Failed { message } if message.contains("not confirmed in time"))
             ),
             "the host is not as declared: {results:?}"
         );
