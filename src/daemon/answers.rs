@@ -208,8 +208,9 @@ fn explain(workshop: &Workshop, resource: ResourceId) -> Result<Reply, Refusal> 
     };
     let declared = declared(desired, workshop, &resource);
     if declared.is_none() && owned.is_none() && last_change.is_none() {
-        let what =
-            format!("{resource} is not declared and was never managed here: `agentctl check` lists what is");
+        let what = format!(
+            "{resource} is not declared and was never managed here: `agentctl fingerprint --all` lists what is"
+        );
         return Err(Refusal::NotFound { what });
     }
     Ok(Reply::Explain(Box::new(Explanation {
