@@ -1,6 +1,7 @@
 //! Everything that can happen to the loop: one closed list.
 
 use super::adoption::{Adopted, Adoption};
+use super::authors::Line;
 use super::errand::{Basis, Number};
 use super::shop::Closed;
 use super::workshop::{PassEnded, View};
@@ -23,6 +24,8 @@ pub enum Event {
     Fetched(Number, Box<worker::fetch::Answered>),
     /// A commit was compiled.
     Compiled(Basis, Box<worker::compile::Answered>),
+    /// It was asked who wrote these lines.
+    Blamed(Vec<Line>, Box<worker::blame::Answered>),
     /// A compiled revision was put in force, or not.
     Adopted(Box<Adoption>, Box<Adopted>),
     /// How everything stands was asked for anew.

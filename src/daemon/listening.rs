@@ -83,6 +83,7 @@ impl Daemon {
             Event::Passed(done) => self.passed(done),
             Event::Fetched(number, answer) => self.fetched(number, *answer),
             Event::Compiled(basis, answer) => self.compiled(basis, *answer),
+            Event::Blamed(lines, answer) => self.blamed(lines, *answer),
             Event::Adopted(adoption, result) => self.adopted(*adoption, *result),
             Event::Viewed(view) => {
                 self.view = *view;

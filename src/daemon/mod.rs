@@ -13,6 +13,7 @@
 
 mod adoption;
 mod answers;
+mod authors;
 mod bounds;
 mod clients;
 mod errand;

@@ -110,6 +110,7 @@ impl Daemon {
             }
             self.tell(&report, &summary, &view, head);
             self.view = view;
+            self.seek_authors(&report);
             if summary.full {
                 self.full_took = report.duration;
             }

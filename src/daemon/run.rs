@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::time::Instant;
 use tracing::info;
 
+use super::authors::Authors;
 use super::clients::Sync;
 use super::errand::Errands;
 use super::events::Event;
@@ -154,6 +155,8 @@ pub(super) struct Daemon {
     pub(super) follow: Option<Follow>,
     /// What is done next to follow it.
     pub(super) errands: Errands,
+    /// Who wrote the lines that demand otherwise.
+    pub(super) authors: Authors,
     /// What the host is, as it was when that was looked at last.
     pub(super) facts: Option<Arc<Facts>>,
     pub(super) last_fetch: Option<Begun>,
@@ -242,6 +245,7 @@ impl Daemon {
         let mut daemon = Daemon {
             follow,
             errands,
+            authors: Authors::default(),
             facts: None,
             last_fetch: None,
             contents,

@@ -4,6 +4,7 @@
 //! printed and, where it crosses a process or reaches the disk, serialised.
 
 pub mod attribution;
+pub mod authorship;
 pub mod commit;
 pub mod content;
 pub mod diagnostic;
@@ -22,6 +23,7 @@ pub mod witness;
 pub mod word;
 
 pub use attribution::{Account, Actor, Attribution, Confidence, Evidence, Process, Session};
+pub use authorship::LineAuthor;
 pub use commit::{CommitId, Revision};
 pub use content::Content;
 pub use diagnostic::{Diagnostic, Faults, Severity};

@@ -18,7 +18,7 @@ use super::drifts::{DriftId, Effect, Settlement};
 use super::notes::{self, Approval, Quarantined, Space, SuspendTarget, Suspension};
 use super::passes::{PassId, PassRecord};
 use crate::model::plan::Held;
-use crate::model::{Attribution, CommitId, Digest, FieldDiff, Place, ResourceId, Verdict};
+use crate::model::{Attribution, CommitId, Digest, FieldDiff, LineAuthor, Place, ResourceId, Verdict};
 
 /// One thing that happened. Serialised as JSON; fields are added, never renamed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,6 +84,14 @@ pub enum Entry {
         drift: DriftId,
         /// Who, with the evidence and how far it carries.
         attribution: Box<Attribution>,
+    },
+    /// Who wrote the line that demanded otherwise: comes when the correction is long done.
+    Demanded {
+        /// Of which drift.
+        #[serde(skip)]
+        drift: DriftId,
+        /// Who.
+        author: Box<LineAuthor>,
     },
     /// A pass ended.
     Pass(PassRecord),
@@ -353,7 +361,7 @@ impl Row {
                 drift_of(drift);
                 pass_of(pass);
             }
-            Entry::Attributed { drift, .. } => drift_of(drift),
+            Entry::Attributed { drift, .. } | Entry::Demanded { drift, .. } => drift_of(drift),
             Entry::Pass(_)
             | Entry::Suspended(_)
             | Entry::Resumed { .. }
@@ -395,6 +403,7 @@ fn columns(entry: &Entry) -> (&'static str, Option<PassId>, Option<DriftId>, Opt
         Entry::Intent { drift, pass, resource, .. } => ("intent", Some(*pass), Some(*drift), Some(resource)),
         Entry::Outcome { drift, pass, .. } => ("outcome", Some(*pass), Some(*drift), None),
         Entry::Attributed { drift, .. } => ("attributed", None, Some(*drift), None),
+        Entry::Demanded { drift, .. } => ("demanded", None, Some(*drift), None),
         Entry::Pass(pass) => ("pass", Some(pass.id), None, None),
         Entry::Suspended(_) => ("suspended", None, None, None),
         Entry::Resumed { .. } => ("resumed", None, None, None),

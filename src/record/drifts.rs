@@ -13,7 +13,9 @@ use super::ownership;
 use super::passes::PassId;
 use super::{Durability, Owned, Record, RecordError};
 use crate::model::plan::Held;
-use crate::model::{Attribution, CommitId, Digest, FieldDiff, Place, ResourceId, Verdict, fingerprint};
+use crate::model::{
+    Attribution, CommitId, Digest, FieldDiff, LineAuthor, Place, ResourceId, Verdict, fingerprint,
+};
 
 /// Names a drift on this host. Counts from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -203,6 +205,16 @@ impl Record {
                 .push(Entry::Attributed { drift: *drift, attribution: Box::new(attribution.clone()) });
         }
         self.commit("write down who made a change", Durability::Written, after)
+    }
+
+    /// Writes down who wrote the lines that demanded otherwise, in one transaction. A power cut may lose it.
+    pub fn demanded(&mut self, authors: &[(DriftId, LineAuthor)]) -> Result<(), RecordError> {
+        let entry = |(drift, author): &(DriftId, LineAuthor)| Entry::Demanded {
+            drift: *drift,
+            author: Box::new(author.clone()),
+        };
+        let after = After { entries: authors.iter().map(entry).collect(), ..After::default() };
+        self.commit("write down who wrote a line", Durability::Written, after)
     }
 
     /// Ends the drifts of these resources, if there are any; others are passed over.

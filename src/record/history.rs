@@ -17,7 +17,7 @@ use super::passes::{PassId, PassRecord};
 use super::{RecordError, schema};
 use crate::host::files::Root;
 use crate::model::plan::Held;
-use crate::model::{Attribution, CommitId, FieldDiff, KindName, Place, ResourceId, Verdict};
+use crate::model::{Attribution, CommitId, FieldDiff, KindName, LineAuthor, Place, ResourceId, Verdict};
 
 /// The history, open for reading. Open it for a question and drop it again: it costs no memory meanwhile.
 pub struct History {
@@ -42,6 +42,9 @@ pub struct DriftRecord {
     /// Who wrote that revision. Untrusted text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
+    /// Who wrote that very line; none if nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line_author: Option<LineAuthor>,
     /// Why nothing was done about it, if nothing was.
     pub held: Option<Held>,
     /// The pass that saw it first.
@@ -266,9 +269,14 @@ impl FromStr for DriftId {
 fn tell(story: &mut Option<DriftRecord>, at: Timestamp, entry: Entry) {
     match (entry, story) {
         (Entry::Seen { drift, pass, resource, verdict, fields, place, commit, author, held }, story) => {
-            let (first_pass, seen, attempts, attribution) = match story.take() {
-                Some(known) => (known.pass, known.seen, known.attempts, known.attribution),
-                None => (pass, at, Vec::new(), None),
+            let (first_pass, seen, attempts, attribution, line_author) = match story.take() {
+                Some(known) => {
+                    // Another commit may have the line from somebody else.
+                    let line_author =
+                        known.line_author.filter(|_| known.commit == commit && known.place == place);
+                    (known.pass, known.seen, known.attempts, known.attribution, line_author)
+                }
+                None => (pass, at, Vec::new(), None, None),
             };
             *story = Some(DriftRecord {
                 id: drift,
@@ -278,6 +286,7 @@ fn tell(story: &mut Option<DriftRecord>, at: Timestamp, entry: Entry) {
                 place,
                 commit,
                 author,
+                line_author,
                 held,
                 pass: first_pass,
                 seen,
@@ -306,7 +315,11 @@ fn tell(story: &mut Option<DriftRecord>, at: Timestamp, entry: Entry) {
                 story.attribution = Some(*attribution);
             }
         }
-        (Entry::Intent { .. } | Entry::Outcome { .. } | Entry::Attributed { .. }, None)
+        (Entry::Demanded { author, .. }, Some(story)) => story.line_author = Some(*author),
+        (
+            Entry::Intent { .. } | Entry::Outcome { .. } | Entry::Attributed { .. } | Entry::Demanded { .. },
+            None,
+        )
         | (
             Entry::Pass(_)
             | Entry::Suspended(_)

@@ -5,11 +5,13 @@
 //! ```text
 //! agentd ──request (JSON, standard input)──▶ agentd worker fetch   ──▶ Fetched | FetchError
 //!        ──request──────────────────────────▶ agentd worker compile ──▶ Desired + contents | diagnostics
+//!        ──request──────────────────────────▶ agentd worker blame   ──▶ who wrote each line
 //! agentctl enroll: fetch as above, then ──▶ agentd worker survey  ──▶ whether there is a declaration, and where
 //! ```
 //!
 //! May not: change the host. What a worker hands over is data; the root agent validates it again.
 
+pub mod blame;
 pub mod compile;
 pub mod confine;
 pub mod fetch;
@@ -41,10 +43,12 @@ pub enum Worker {
     Compile,
     /// Looks for a declaration in one commit.
     Survey,
+    /// Finds out who wrote lines of a declaration.
+    Blame,
 }
 
 impl Worker {
-    const ALL: [Worker; 3] = [Worker::Fetch, Worker::Compile, Worker::Survey];
+    const ALL: [Worker; 4] = [Worker::Fetch, Worker::Compile, Worker::Survey, Worker::Blame];
 }
 
 /// Whoever does the work: processes of our own; in tests, whatever a test says.
@@ -53,6 +57,8 @@ pub trait Workers: Send + Sync {
     fn fetch(&self, request: &fetch::Request) -> fetch::Answered;
     /// Compiles a commit for this host; its contents go to `contents`.
     fn compile(&self, request: &compile::Request, contents: &Contents) -> compile::Answered;
+    /// Finds out who wrote lines of a declaration.
+    fn blame(&self, request: &blame::Request) -> blame::Answered;
     /// Looks for a declaration in a commit that was fetched.
     fn survey(&self, request: &survey::Request) -> survey::Answered;
     /// The user and group they work as: what they are to write belongs to them.
@@ -69,6 +75,10 @@ impl Workers for Processes {
 
     fn compile(&self, request: &compile::Request, contents: &Contents) -> compile::Answered {
         compile::run(request, contents)
+    }
+
+    fn blame(&self, request: &blame::Request) -> blame::Answered {
+        blame::run(request)
     }
 
     fn survey(&self, request: &survey::Request) -> survey::Answered {
@@ -118,6 +128,7 @@ impl Worker {
             Worker::Fetch => "fetch",
             Worker::Compile => "compile",
             Worker::Survey => "survey",
+            Worker::Blame => "blame",
         }
     }
 
@@ -136,6 +147,7 @@ impl Worker {
             Worker::Fetch => fetch::main(input, output),
             Worker::Compile => compile::main(input, output),
             Worker::Survey => survey::main(input, output),
+            Worker::Blame => blame::main(input, output),
         }
     }
 
@@ -155,7 +167,7 @@ impl std::str::FromStr for Worker {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let named = Worker::ALL.into_iter().find(|worker| worker.name() == text);
-        named.ok_or_else(|| format!("`{text}` is no worker: fetch, compile or survey"))
+        named.ok_or_else(|| format!("`{text}` is no worker: fetch, compile, survey or blame"))
     }
 }
 

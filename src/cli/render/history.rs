@@ -10,7 +10,7 @@ use super::table::{Table, cell};
 use super::times::took;
 use crate::control::wire::{ContentPair, HistoryReply, VerifyReply};
 use crate::model::escape;
-use crate::model::{Attribution, Revision, Verdict};
+use crate::model::{Attribution, LineAuthor, Revision, Verdict};
 use crate::record::{
     Attempt, DriftRecord, Noted, PassRecord, PassResult, PassScope, Settlement, Verification,
 };
@@ -80,6 +80,9 @@ pub fn story(drift: &DriftRecord, more: &More, look: &Look) -> String {
         let words = format!("{place}{}{}", commit.unwrap_or_default(), author.unwrap_or_default());
         line("Declared", &escape::line(&words));
     }
+    if let Some(author) = &drift.line_author {
+        line("Line", &written(author, look));
+    }
     if let Some(revision) = &more.revision {
         line("Revision", &revision_in_short(revision, look));
         line("by", &format!("{}, {}", escape::line(&revision.author), look.when(revision.time)));
@@ -117,6 +120,22 @@ pub fn story(drift: &DriftRecord, more: &More, look: &Look) -> String {
         text.push_str(&contents(pair, look));
     }
     text
+}
+
+/// Who wrote the line that demanded otherwise.
+fn written(author: &LineAuthor, look: &Look) -> String {
+    let by = |revision: &Revision| {
+        let author = escape::line(&revision.author);
+        format!("{} by {author}, {}", revision_in_short(revision, look), look.when(revision.time))
+    };
+    match author {
+        LineAuthor::Written { revision, line: _ } => by(revision),
+        LineAuthor::Older { revision } => format!(
+            "{}, or an older commit by somebody else: the history that was fetched ends there",
+            by(revision)
+        ),
+        LineAuthor::Unknown { why } => format!("its author is not known: {}", escape::line(why)),
+    }
 }
 
 /// Who made the change, what that rests on, and by what way they came.

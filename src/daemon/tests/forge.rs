@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use crate::keep::Contents;
 use crate::kind::{Declared, Desired};
-use crate::model::{CommitId, Content, Diagnostic, Place, Provenance, Revision};
+use crate::model::{CommitId, Content, Diagnostic, LineAuthor, Place, Provenance, Revision};
 use crate::source::{Care, Fault, FetchError, Fetched};
 use crate::worker::compile::Answer;
-use crate::worker::{WorkerError, Workers, compile, fetch, survey};
+use crate::worker::{WorkerError, Workers, blame, compile, fetch, survey};
 
 /// What the files of a commit say, by path. `{host}`, `{site}` and `{folder}` stand for what a host is compiled with.
 type Files = Vec<(String, String)>;
@@ -133,6 +133,19 @@ impl Forge {
 }
 
 impl Workers for Forge {
+    fn blame(&self, request: &blame::Request) -> blame::Answered {
+        let author = |(file, line): &(String, u32)| LineAuthor::Written {
+            revision: Revision {
+                commit: request.commit.clone(),
+                author: format!("the author of {file}"),
+                time: Timestamp::UNIX_EPOCH,
+                subject: "demand it".to_owned(),
+            },
+            line: *line,
+        };
+        Ok(request.lines.iter().map(author).collect())
+    }
+
     fn fetch(&self, request: &fetch::Request) -> fetch::Answered {
         // What is answered is what was there when it was asked.
         let answer = {

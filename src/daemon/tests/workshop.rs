@@ -62,3 +62,23 @@ fn a_plan_is_no_progress_of_a_pass() {
     });
     assert!(told.load(Ordering::Relaxed) > 0);
 }
+
+#[test]
+fn the_author_of_the_line_that_demands_otherwise_is_in_the_history_of_a_drift() {
+    use crate::control::wire::{HistoryQuery, HistoryReply};
+    use crate::model::LineAuthor;
+    use crate::record::DriftFilter;
+    let site = Site::following(&[(MOTD, "a")]);
+    std::fs::write(site.file(MOTD), "by hand").unwrap();
+    site.sync();
+    site.shows(MOTD, "a");
+    let author = || {
+        let query = HistoryQuery { id: None, drifts: Some(DriftFilter::default()), passes: None };
+        let history: HistoryReply = site.ask(&Request::History(query)).unwrap();
+        history.drifts.into_iter().find_map(|drift| match drift.line_author {
+            Some(LineAuthor::Written { revision, line: 1 }) => Some(revision.author),
+            Some(_) | None => None,
+        })
+    };
+    until("the author is found", || author().as_deref() == Some("the author of roles/a.toml"));
+}

@@ -3,7 +3,7 @@
 use super::*;
 use crate::kind::Desired;
 use crate::model::plan::Held;
-use crate::model::{Attribution, Confidence, DriftMode, Evidence, KindName};
+use crate::model::{Attribution, Confidence, DriftMode, Evidence, KindName, LineAuthor};
 
 #[test]
 fn what_was_brought_is_remembered_and_can_be_given_up() {
@@ -292,4 +292,33 @@ fn who_made_a_change_is_told_after_it_and_the_surest_word_counts() {
         assert_eq!(history.drift(drift).unwrap().unwrap().attribution, Some(sure.clone()), "{drift}");
     }
     assert!(matches!(history.check().unwrap(), Verification::Whole { .. }));
+}
+
+#[test]
+fn who_wrote_the_line_is_told_when_the_drift_is_over_and_not_of_another_commits_line() {
+    let bench = Bench::new();
+    let mut record = bench.open();
+    let over = bring(&mut record, "file:/etc/motd");
+    let revision = crate::model::Revision {
+        commit: commit('a'),
+        author: "Ada <ada@example.org>".to_owned(),
+        time: "2026-11-23T12:00:00Z".parse().unwrap(),
+        subject: "greet".to_owned(),
+    };
+    let author = LineAuthor::Older { revision };
+    record.demanded(&[(over, author.clone())]).unwrap();
+    drop(record);
+    let history = bench.history();
+    assert_eq!(history.drift(over).unwrap().unwrap().line_author, Some(author.clone()));
+    assert!(matches!(history.check().unwrap(), Verification::Whole { .. }));
+
+    let mut record = bench.open();
+    begin(&mut record, Trigger::Watch);
+    let open = record.note(&[seen("file:/etc/issue", "0600")]).unwrap()[0];
+    record.demanded(&[(open, author.clone())]).unwrap();
+    record.note(&[seen("file:/etc/issue", "0644")]).unwrap();
+    assert_eq!(bench.history().drift(open).unwrap().unwrap().line_author, Some(author), "the same line");
+    record.begin_pass([Trigger::Watch].into(), PassScope::Full, Some(commit('b'))).unwrap();
+    record.note(&[seen("file:/etc/issue", "0640")]).unwrap();
+    assert_eq!(bench.history().drift(open).unwrap().unwrap().line_author, None);
 }

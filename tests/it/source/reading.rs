@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use agentd::model::CommitId;
+use agentd::model::{CommitId, LineAuthor};
 use agentd::source::{Ancestry, BlameError, EntryKind, Store, Tree, TreeCaps, TreeError, TreeFault};
 
 use super::forge::{Forge, git, git_command};
@@ -390,4 +390,39 @@ fn a_line_older_than_the_history_that_was_kept_says_at_or_before() {
     assert!(store.blame(&tip, "fleet.toml", 1).unwrap().at_or_before);
     let new = store.blame(&tip, "roles/new.toml", 1).unwrap();
     assert_eq!((new.commit.id, new.at_or_before), (recent, false));
+}
+
+#[test]
+fn the_blame_worker_answers_for_each_line_and_says_where_the_history_is_too_short() {
+    use agentd::worker::blame::{Request, answer};
+    let forge = Forge::new();
+    forge.commits(5);
+    let recent = forge.commit(&[("fleet/roles/new.toml", "x = 1\n")], "recent");
+    let mut remote = remote(forge.bare().to_str().unwrap());
+    remote.caps.commits = 3;
+    let tip = poll(&forge.store(), &remote, None).unwrap().tip;
+    let lines =
+        |lines: &[(&str, u32)]| lines.iter().map(|(file, line)| ((*file).to_owned(), *line)).collect();
+    let request = |subfolder: Option<&str>, asked: &[(&str, u32)]| Request {
+        store: forge.store(),
+        commit: tip.clone(),
+        subfolder: subfolder.map(str::to_owned),
+        lines: lines(asked),
+    };
+    let told =
+        answer(&request(Some("fleet/"), &[("roles/new.toml", 1), ("roles/new.toml", 2), ("none.toml", 1)]));
+    let [
+        LineAuthor::Written { revision, line: 1 },
+        LineAuthor::Unknown { why },
+        LineAuthor::Unknown { why: none },
+    ] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!((&revision.commit, revision.subject.as_str()), (&recent, "recent"));
+    assert!(why.contains("has 1 lines") && none.contains("no file"), "{why}; {none}");
+    let old = answer(&request(None, &[("fleet.toml", 1)]));
+    assert!(matches!(&old[..], [LineAuthor::Older { .. }]), "{old:?}");
+    let nowhere = Request { store: forge.store().join("none"), ..request(None, &[("a", 1), ("b", 1)]) };
+    assert!(matches!(&answer(&nowhere)[..], [LineAuthor::Unknown { .. }, LineAuthor::Unknown { .. }]));
 }

@@ -90,6 +90,17 @@ fn exclusive_makes_other_tables_drift_but_for_the_ignored() {
 }
 
 #[test]
+fn another_table_beside_ours_drifts_where_ours_is_as_declared() {
+    let specs = declared("exclusive = true\nignore = []\ninput = \"accept\"");
+    on_a_host(|host| {
+        host.correct_but(&specs, &[]);
+        assert_eq!(host.drift(&specs), [""; 0]);
+        host.load("table ip filter {\n chain INPUT {\n type filter hook input priority 0;\n }\n}\n");
+        assert_eq!(host.drift(&specs), ["table/ip filter"]);
+    });
+}
+
+#[test]
 fn a_table_whose_name_is_a_command_is_removed_and_nothing_else() {
     let specs = declared("exclusive = true\nignore = [\"ip keep\"]\ninput = \"accept\"");
     on_a_host(|host| {
