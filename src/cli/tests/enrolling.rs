@@ -7,7 +7,7 @@ use crate::cli::Exit;
 use crate::keep::Contents;
 use crate::model::CommitId;
 use crate::source::{Fault, FetchError, Fetched};
-use crate::worker::{WorkerError, Workers, compile, fetch, survey};
+use crate::worker::{WorkerError, Workers, blame, compile, fetch, survey};
 
 /// What the two processes answer, and what they were asked.
 #[derive(Default)]
@@ -31,6 +31,10 @@ impl Workers for Remote {
 
     fn compile(&self, _request: &compile::Request, _contents: &Contents) -> compile::Answered {
         Err(silent("compile"))
+    }
+
+    fn blame(&self, _request: &blame::Request) -> blame::Answered {
+        Err(silent("blame"))
     }
 
     fn survey(&self, request: &survey::Request) -> survey::Answered {

@@ -209,7 +209,7 @@ fn a_foreign_change_costs_a_listing_and_no_compilation() {
         host.programs.taken();
         host.nft(&["add", "table", "ip", "other"]);
         assert_eq!(host.drift(&specs), [""; 0]);
-        assert_eq!(host.programs.taken().len(), 2, "tables and ours as JSON, ours as text");
+        assert_eq!(host.programs.taken().len(), 3, "tables, ours as JSON, ours as text");
     });
 }
 
