@@ -16,6 +16,7 @@ pub mod desired;
 pub mod fields;
 pub mod file;
 pub mod firewall;
+pub mod holdback;
 pub mod package;
 pub mod parse;
 pub mod service;
@@ -28,8 +29,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::host::units::UnitName;
 use crate::keep::{Contents, Keep};
+use crate::kind::holdback::HoldUnit;
 use crate::model::content::Content;
 use crate::model::{
     Diagnostic, DriftMode, FieldDiff, Key, KindName, Located, OutcomeResult, Provenance, ResourceId, Step,
@@ -292,7 +293,7 @@ pub struct ApplyCx<'a> {
     pub keep: &'a Keep,
     /// Units that are declared and must not be started by what a change brings along (a package's own scripts)
     /// before their files are there. Those that run already are left alone.
-    pub hold_units: &'a [UnitName],
+    pub hold_units: &'a [HoldUnit],
 }
 
 /// A place on the host whose change is worth a look.

@@ -15,9 +15,9 @@ use super::perils::{Perils, Task};
 use super::reactions::Reactions;
 use super::report::PassReport;
 use crate::host::pulse::PULSE;
-use crate::host::units::UnitName;
-use crate::kind::ApplyCx;
-use crate::model::{Key, KindName, Outcome, OutcomeResult, ResourceId, Step};
+use crate::kind::holdback::{self, Afterwards, HoldUnit};
+use crate::kind::{ApplyCx, Desired};
+use crate::model::{DriftMode, Key, KindName, Outcome, OutcomeResult, ResourceId, Step};
 
 /// Makes the changes of all cases that nothing holds. Independent resources go on when one fails; what depends on it
 /// waits. The error is of the memory, and no change is left out because of it.
@@ -29,9 +29,9 @@ pub(super) fn apply(
     report: &mut PassReport,
 ) -> Result<(), MemoryError> {
     let Some(mut work) = Work::on(cases, world.host.clock.since_boot()) else { return Ok(()) };
-    let Engine { lanes, inputs, attempts, reactions, perils, .. } = engine;
+    let Engine { lanes, inputs, attempts, reactions, perils, desired, .. } = engine;
     work.going.iter().for_each(|(id, at)| attempts.made(id, work.cases[*at].finding.spec, work.now));
-    let hold_units = units_to_hold(work.cases);
+    let hold_units = units_to_hold(desired, memory);
     let mut cx =
         ApplyCx { host: world.host, contents: world.contents, keep: world.keep, hold_units: &hold_units };
     let (mut fault, mut survived) = (None, Vec::new());
@@ -77,6 +77,12 @@ pub(super) fn apply(
         }
     }
     survived.iter().for_each(|task| perils.survived(task));
+    // What a package asked for while it was held back is done once the files are there.
+    report.again |= work.going.keys().any(|id| id.kind == KindName::Package)
+        && hold_units.iter().any(|unit| {
+            unit.afterwards == Afterwards::AsItsPackage
+                && holdback::is_owed(world.host, &unit.name).unwrap_or_default()
+        });
     fault.map_or(Ok(()), Err)
 }
 
@@ -197,8 +203,18 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Units that a package's own scripts must not start: their declared state is not reached yet.
-fn units_to_hold(cases: &[Case]) -> Vec<UnitName> {
-    let services = cases.iter().filter(|case| case.finding.resource.kind == KindName::Service);
-    services.filter_map(|case| case.finding.resource.key.as_str().parse().ok()).collect()
+/// Units that a package's own scripts must not start, whatever this pass looks at: their files may not be there yet.
+/// Only those that are ours to start afterwards.
+fn units_to_hold(desired: &Desired, memory: &dyn Memory) -> Vec<HoldUnit> {
+    let declared = desired.service.iter().filter(|(key, declared)| {
+        matches!(declared.drift, None | Some(DriftMode::Enabled))
+            && memory.suspended(&ResourceId::new(KindName::Service, (*key).clone())).is_none()
+    });
+    let hold = declared.filter_map(|(key, declared)| {
+        let (name, spec) = (key.as_str().parse().ok()?, &declared.spec);
+        let is_told = spec.state.is_some() || spec.enabled == Some(false) || spec.masked == Some(true);
+        let afterwards = if is_told { Afterwards::AsDeclared } else { Afterwards::AsItsPackage };
+        Some(HoldUnit { name, afterwards })
+    });
+    hold.collect()
 }

@@ -267,10 +267,14 @@ impl Engine {
         toml
     }
 
-    /// Widens a scope by what reacts to its resources.
+    /// Widens a scope by what reacts to its resources, and by what its changes touch.
     pub(super) fn widen(&self, scope: &Scope) -> Scope {
         let Scope::Some(kinds) = scope else { return Scope::Full };
         let mut wide = scope.clone();
+        // Units come and go with packages, and what is held back meanwhile is to be started.
+        if kinds.contains_key(&KindName::Package) && !self.desired.service.is_empty() {
+            wide.add(&LookAt::Kind(KindName::Service));
+        }
         for (kind, within) in kinds {
             let keys = match within {
                 KindScope::All => self.keys(*kind).into_iter().collect(),

@@ -21,6 +21,32 @@ fn journal(host: &Host, id: &str) -> Vec<Json> {
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// The pass that put something right has a line of its own, with its number, its revision and who wrote that.
+fn one_line_a_pass(host: &Host, change: &Json) {
+    let pass = change["PASS"].as_str().unwrap();
+    assert!(pass.parse::<u64>().is_ok(), "{change}");
+    let filter = format!("PASS={pass}");
+    let lines = host.run(&[
+        "journalctl",
+        "--quiet",
+        "--no-pager",
+        "--output=json",
+        "_SYSTEMD_UNIT=agentd.service",
+        &filter,
+    ]);
+    let lines: Vec<Json> = lines.ok().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let starts = format!("pass {pass} (");
+    let of_pass = |line: &&Json| line["MESSAGE"].as_str().unwrap().starts_with(&starts);
+    let told: Vec<&Json> = lines.iter().filter(of_pass).collect();
+    assert_eq!((told.len(), lines.len()), (1, 2), "one line a pass and one a change: {lines:?}");
+    assert_eq!((&told[0]["COMMIT"], &told[0]["AUTHOR"]), (&change["COMMIT"], &change["AUTHOR"]));
+    assert_eq!(
+        (&told[0]["PRIORITY"], &change["PRIORITY"]),
+        (&"5".into(), &"5".into()),
+        "info, which the journal calls notice"
+    );
+}
+
 fn verify(host: &Host) -> (bool, Json) {
     let output = host.run(&["agentctl", "history", "--verify", "--json"]);
     (output.success(), serde_json::from_str(&output.stdout).unwrap_or_default())
@@ -47,6 +73,7 @@ fn a_correction_is_one_line_of_the_journal_and_a_tampered_record_does_not_fit_th
         if line["CONFIDENCE"] != "unknown" {
             assert!(line["EXE"].is_string() && line["USER"] == "root", "{line}");
         }
+        one_line_a_pass(&host, line);
         let drift = line["DRIFT"].as_str().unwrap();
         let story = host.run(&["agentctl", "history", "--id", drift]).ok();
         assert!(story.contains("file:/etc/shop.conf") && story.contains("corrected"), "{story}");

@@ -286,3 +286,40 @@ fn a_check_is_run_as_a_person_would_run_it() {
         host.read("/etc/motd") == "held\n"
     });
 }
+
+/// Dependents wait for a look at the host, and not for what is to be changed on it.
+#[test]
+fn it_is_ready_once_it_has_looked_and_not_before() {
+    for suite in Suite::ALL {
+        let lab = Lab::new();
+        let host = lab.boot(suite, "web-1");
+        host.install_agent();
+        // The check waits for a word when it is told to.
+        let check = "#!/bin/sh\nuntil [ ! -e /run/wait ]; do sleep 0.1; done\n";
+        host.write("/usr/local/bin/slow-check", check);
+        host.run(&["chmod", "755", "/usr/local/bin/slow-check"]).ok();
+        let all = "[match]\nhostname = \"*\"\n[services]\ncron = { state = \"running\" }\n[files.\"/etc/motd\"]\n\
+                   content = \"held\\n\"\ncheck = [\"/usr/local/bin/slow-check\", \"{new}\"]\n";
+        declare(&lab, &host, &[("fleet.toml", "schema = 1\n"), ("hosts/all.toml", all)]);
+        host.write("/etc/agentd/agent.toml.d/lab.toml", SETTINGS);
+        host.run(&["systemctl", "reload", "agentd"]).ok();
+        host.wait_until("it follows", LIMIT, || host.run(&["agentctl", "status"]).success());
+        assert_eq!(host.read("/etc/motd"), "held\n");
+
+        host.sh("touch /run/wait; systemctl stop agentd; echo by hand > /etc/motd").ok();
+        host.run(&["systemctl", "start", "agentd"]).ok();
+        assert_eq!(property(&host, "agentd", "ActiveState"), "active", "the pass is not over");
+        assert_eq!(host.read("/etc/motd"), "by hand\n", "the check still waits");
+        host.sh("rm /run/wait").ok();
+        host.wait_until("it is put right", LIMIT, || host.read("/etc/motd") == "held\n");
+        host.wait_until("all is well", LIMIT, || host.run(&["agentctl", "status"]).success());
+
+        // A first look that can't be made yet: the bus that it asks does not answer.
+        host.sh("systemctl kill --signal=STOP dbus; systemctl restart --no-block agentd").ok();
+        host.wait_until("it answers", LIMIT, || !host.run(&["agentctl", "status"]).stdout.is_empty());
+        let state = property(&host, "agentd", "ActiveState");
+        host.sh("systemctl kill --signal=CONT dbus").ok();
+        assert_eq!(state, "activating", "it has not looked yet");
+        host.wait_until("it is ready", LIMIT, || property(&host, "agentd", "ActiveState") == "active");
+    }
+}

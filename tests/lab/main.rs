@@ -43,6 +43,7 @@ mod lifecycle;
 mod main_path;
 mod memory;
 mod operator;
+mod order;
 mod package;
 mod package_of_agent;
 mod service;

@@ -173,8 +173,13 @@ fn a_plan_is_made_without_an_agent_and_changes_nothing() {
         host.write(
             "/srv/fleet/roles/all.toml",
             "[packages]\nno-such-package = '*'\n[files.\"/etc/motd\"]\ncontent = \"held\\n\"\n[services]\n\
-             cron = { state = 'stopped' }\n[firewall]\ninput = 'drop'\n[firewall.rules.ssh]\nallow = ['tcp/22']\n",
+             cron = { state = 'stopped' }\n[firewall]\ninput = 'drop'\nforward = 'drop'\n[firewall.rules.ssh]\nallow = ['tcp/22']\n",
         );
+        // Another's chain that the declared policy would overrule.
+        let docker = "add table ip docker; \
+                      add chain ip docker FORWARD { type filter hook forward priority filter; policy accept; }";
+        host.run(&["nft", docker]).ok();
+        let rules = host.run(&["nft", "list", "ruleset"]).ok();
         let motd = host.sh("stat -c '%i %Z' /etc/motd").ok();
         let plan = ["/root/agentctl", "plan", "--repo", "/srv/fleet", "--host", "web-1"];
         let planned = host.run(&plan);
@@ -184,12 +189,15 @@ fn a_plan_is_made_without_an_agent_and_changes_nothing() {
         {
             assert!(planned.stdout.contains(resource), "{resource}: {planned}");
         }
+        for words in ["FORWARD", "docker", "accept_foreign"] {
+            assert!(planned.stdout.contains(words), "{words} is not warned of: {planned}");
+        }
         let json = host.run(&[&plan[..], &["--json"]].concat()).stdout;
         let json: Json = serde_json::from_str(&json).unwrap();
         assert_eq!(json["unknown"], Json::Array(Vec::new()), "everything could be read");
         assert_eq!(host.sh("stat -c '%i %Z' /etc/motd").ok(), motd);
         assert!(is_active(&host, "cron"));
-        assert_eq!(host.run(&["nft", "list", "ruleset"]).ok(), "");
+        assert_eq!(host.run(&["nft", "list", "ruleset"]).ok(), rules);
         assert_eq!(host.sh("find /var/lib /run -maxdepth 1 -name 'agent*'").ok().trim(), "");
         // Nothing to do is said by the exit code; a fault in the repository is told with its place.
         host.write("/srv/fleet/roles/all.toml", "[services]\ncron = { state = 'running' }\n");

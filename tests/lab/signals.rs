@@ -50,8 +50,9 @@ pub fn hold(lab: &Lab, host: &Host, role: &str) {
     host.write("/etc/agentd/agent.toml.d/lab.toml", SETTINGS);
     host.run(&["systemctl", "restart", "agentd"]).ok();
     host.wait_until("the host was looked at and put right", LIMIT, || {
+        // Not of the last pass alone: a watch may have had its say since the full one.
         let status = status(host);
-        status["last_pass"]["full"] == true && status["last_pass"]["failed"] == 0
+        status["applied"]["commit"].is_string() && status["last_pass"]["failed"] == 0
     });
     host.wait_until("the agent is ready", LIMIT, || condition(host, "Ready") == Some(true));
     host.wait_until("all watches live", LIMIT, || condition(host, "WatchesLive") == Some(true));
@@ -279,5 +280,57 @@ fn a_package_that_is_removed_is_back_once_apt_has_ended() {
         host.wait_until("the package is back after dpkg, too", LIMIT, installed);
         host.wait_until("apt's history is written", LIMIT, || runs() == before + 3);
         assert!(events(&host, "package", "fanotify") > 0);
+    }
+}
+
+/// Asks for a full pass, and gives its number and what it took.
+fn asked_for(host: &Host) -> (u64, Json) {
+    host.run(&["agentctl", "sync", "--no-fetch"]).ok();
+    let pass = status(host)["last_pass"].clone();
+    assert!(pass["full"] == true && pass["triggers"].to_string().contains("request"), "{pass}");
+    (pass["id"].as_u64().unwrap(), pass["work"].clone())
+}
+
+/// What the agent did itself wakes it no second time; and where nothing moved it opens nothing and starts nothing.
+#[test]
+fn a_correction_is_one_pass_and_a_quiet_pass_opens_no_file_and_starts_no_program() {
+    for suite in Suite::ALL {
+        let lab = Lab::new();
+        let host = lab.boot(suite, "web-1");
+        ship(&host, "shop", "");
+        let mut archive = lab.archive("shop");
+        archive.package("shopd", "1.0").publish(&host);
+        host.run(&["apt-get", "update"]).ok();
+        let role = "[packages]\nshopd = '*'\n[files.'/etc/shop.conf']\ncontent = \"held\\n\"\n\
+                    [files.'/etc/other.conf']\ncontent = \"held\\n\"\n\
+                    [services]\nshop = { enabled = true, state = 'running' }\n\
+                    [firewall]\ninput = 'drop'\n[firewall.rules.ssh]\nallow = ['tcp/22']\n";
+        hold(&lab, &host, role);
+        asked_for(&host);
+        let (_, work) = asked_for(&host);
+        assert_eq!((&work["files_opened"], &work["programs_started"]), (&0.into(), &0.into()), "{work}");
+        assert_eq!(work["files_written"], 0, "{work}");
+
+        // The removal of a package is seen while it is under way, too.
+        for (deed, question, right, most) in [
+            ("echo by hand > /etc/shop.conf", "cat /etc/shop.conf", "held", 1),
+            ("rm /etc/other.conf", "cat /etc/other.conf", "held", 1),
+            ("systemctl stop shop", "systemctl is-active shop", "active", 1),
+            ("nft flush chain inet agentd input", "nft list table inet agentd | grep -c 'dport 22'", "1", 1),
+            ("dpkg --remove shopd", "dpkg-query -W -f '${db:Status-Status}' shopd", "installed", 2),
+        ] {
+            let (before, _) = asked_for(&host);
+            host.sh(deed).ok();
+            host.wait_until(&format!("`{deed}` is undone, and told"), LIMIT, || {
+                let pass = &status(&host)["last_pass"];
+                host.sh(question).stdout.trim() == right
+                    && pass["id"].as_u64() > Some(before)
+                    && pass["changed"].as_u64() > Some(0)
+            });
+            // One more of our own: whatever woke the agent meanwhile comes before it.
+            let (after, _) = asked_for(&host);
+            let passes = after - before - 1;
+            assert!((1..=most).contains(&passes), "`{deed}` took {passes} passes");
+        }
     }
 }

@@ -138,7 +138,7 @@ impl Units for FakeUnits {
                 String::new()
             }
         };
-        Ok(UnitDetails { service_type, remain_after_exit: unit.is_set("RemainAfterExit") })
+        Ok(UnitDetails { service_type, remain_after_exit: unit.is_set("RemainAfterExit"), refused: None })
     }
 
     fn act(&self, action: UnitAction, name: &UnitName) -> Result<(), UnitError> {

@@ -260,6 +260,9 @@ async fn details(peer: &Peer, unit: &UnitName) -> Result<UnitDetails, BusError> 
         details.service_type = peer.property(&object, interface, "Type").await?;
         details.remain_after_exit = peer.property(&object, interface, "RemainAfterExit").await?;
     }
+    let held: bool = peer.property(&object, UNIT, "ConditionResult").await?;
+    let looked: u64 = peer.property(&object, UNIT, "ConditionTimestamp").await?;
+    details.refused = (!held && looked > 0).then(|| Duration::from_micros(looked));
     Ok(details)
 }
 

@@ -37,6 +37,8 @@ pub struct UnitDetails {
     pub service_type: String,
     /// Whether a service counts as active when its processes have ended.
     pub remain_after_exit: bool,
+    /// When its conditions were looked at last, since 1970, if they did not hold: it was not started then.
+    pub refused: Option<Duration>,
 }
 
 /// What can be asked of a unit.

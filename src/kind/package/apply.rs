@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::host::Host;
-use crate::host::units::UnitName;
 use crate::keep::Keep;
+use crate::kind::holdback::HoldUnit;
 use crate::kind::{ApplyCx, Planned};
 use crate::model::OutcomeResult;
 
@@ -76,7 +76,7 @@ impl Tuning {
 pub(super) struct Work<'a> {
     pub host: &'a Host,
     pub keep: &'a Keep,
-    pub hold_units: &'a [UnitName],
+    pub hold_units: &'a [HoldUnit],
     pub goals: Vec<Goal>,
     /// Why a goal is given up, by its place in `goals`.
     pub given_up: BTreeMap<usize, Reason>,

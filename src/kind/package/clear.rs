@@ -7,7 +7,8 @@ use super::apply::Work;
 use super::apt::{self, Allowed, Permission, Verb};
 use super::goal::{End, Goal};
 use super::reason::{self, Reason};
-use super::{Packages, chain, conffiles, holdback, native, transaction};
+use super::{Packages, chain, conffiles, native, transaction};
+use crate::kind::holdback;
 
 impl Packages {
     /// Takes away what should not be there.

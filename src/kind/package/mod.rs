@@ -20,7 +20,6 @@ mod conffiles;
 pub mod database;
 pub mod diff;
 pub mod goal;
-pub mod holdback;
 mod install;
 pub mod lock;
 pub mod name;

@@ -4,7 +4,7 @@
 use crate::host::Host;
 use crate::host::program::Run;
 use crate::host::units::{UnitAction, UnitError, UnitFileAction, UnitName, UnitStatus};
-use crate::kind::Planned;
+use crate::kind::{Planned, holdback};
 use crate::model::OutcomeResult;
 
 use super::change::Change;
@@ -39,6 +39,7 @@ pub fn apply(host: &Host, changes: &[Planned<Spec, Change>]) -> Vec<OutcomeResul
         Ok(statuses) => {
             change_files(host, &mut works);
             works.iter_mut().for_each(|work| act(host, work, &statuses));
+            settle_owed(host, &works);
             look(host, &mut works);
         }
         Err(error) => works.iter_mut().for_each(|work| work.result = Some(failed(&error.to_string()))),
@@ -88,13 +89,18 @@ const fn file_action(change: &Change) -> Option<UnitFileAction> {
         Change::Mask => Some(UnitFileAction::Mask),
         Change::Enable(_) => Some(UnitFileAction::Enable),
         Change::Disable | Change::Retire => Some(UnitFileAction::Disable),
-        Change::ReadAgain | Change::Start(_) | Change::Stop | Change::Restart | Change::Reload => None,
+        Change::ReadAgain
+        | Change::Start(_)
+        | Change::StartOwed
+        | Change::Stop
+        | Change::Restart
+        | Change::Reload => None,
     }
 }
 
 const fn job(change: &Change) -> Option<UnitAction> {
     match change {
-        Change::Start(_) => Some(UnitAction::Start),
+        Change::Start(_) | Change::StartOwed => Some(UnitAction::Start),
         Change::Stop | Change::Retire => Some(UnitAction::Stop),
         Change::Restart => Some(UnitAction::Restart),
         Change::Reload => Some(UnitAction::ReloadOrRestart),
@@ -123,10 +129,18 @@ fn act(host: &Host, work: &mut Work<'_>, before: &[UnitStatus]) {
     work.result = done.err().map(|error| told(host, &work.unit, &error));
 }
 
+/// A start that was owed is made up for once, however it went: a failure is a failure like any other.
+fn settle_owed(host: &Host, works: &[Work<'_>]) {
+    let owed = works.iter().filter(|work| *work.change == Change::StartOwed);
+    let owed: Vec<UnitName> = owed.map(|work| work.unit.clone()).collect();
+    holdback::lift(host, &owed);
+}
+
 /// A unit whose start job was done may be dead by now.
 fn look(host: &Host, works: &mut [Work<'_>]) {
     let to_run = |work: &Work<'_>| {
-        work.result.is_none() && matches!(work.change, Change::Start(_) | Change::Restart | Change::Reload)
+        work.result.is_none()
+            && matches!(work.change, Change::Start(_) | Change::StartOwed | Change::Restart | Change::Reload)
     };
     let units: Vec<UnitName> =
         works.iter().filter(|work| to_run(work)).map(|work| work.unit.clone()).collect();

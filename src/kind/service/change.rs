@@ -20,6 +20,8 @@ pub enum Change {
     Disable,
     /// It is started.
     Start(Before),
+    /// It is started because its package asked for that when it was held back.
+    StartOwed,
     /// It is stopped.
     Stop,
     /// It is started anew, for inputs that changed.
@@ -51,6 +53,7 @@ impl fmt::Display for Change {
             Change::Disable => f.write_str("disable"),
             Change::Start(Before::Failed(result)) => write!(f, "start again (it failed: {result})"),
             Change::Start(Before::Off | Before::Partly) => f.write_str("start"),
+            Change::StartOwed => f.write_str("start, as its package asked"),
             Change::Stop => f.write_str("stop"),
             Change::Restart => f.write_str("restart"),
             Change::Reload => f.write_str("reload"),
@@ -68,6 +71,7 @@ impl kind::Change for Change {
             | Change::Enable(_)
             | Change::Disable
             | Change::Start(_)
+            | Change::StartOwed
             | Change::Stop => Step::Services,
             Change::Retire => Step::RemoveServices,
             Change::Restart | Change::Reload => Step::Reactions,
@@ -84,7 +88,7 @@ impl kind::Change for Change {
 
     fn settles(&self) -> &[Reaction] {
         match self {
-            Change::Start(_) | Change::Restart => &[Reaction::Restart, Reaction::Reload],
+            Change::Start(_) | Change::StartOwed | Change::Restart => &[Reaction::Restart, Reaction::Reload],
             Change::Reload => &[Reaction::Reload],
             Change::ReadAgain
             | Change::Unmask

@@ -78,6 +78,14 @@ fn there(key: &Key, spec: &Spec, state: &State, levels: &dyn Levels, draft: &mut
     match spec.state {
         Some(Wish::Running) => running(key, state, draft),
         Some(Wish::Stopped) => stopped(state, draft),
+        None if state.start_owed => {
+            draft.fields.push(FieldDiff::new(
+                "state",
+                "held back while packages changed",
+                "started, as its package asked",
+            ));
+            draft.changes.push(Change::StartOwed);
+        }
         None => {}
     }
     if state.activity == Activity::Running && spec.state != Some(Wish::Stopped) {

@@ -29,7 +29,7 @@ use crate::host::units::{UnitError, UnitName, UnitStatus};
 use crate::kind::desired::{Desired, Part};
 use crate::kind::{
     ApplyCx, DiffCx, Difference, Kind, LookAt, ObserveError, Observed, ParseCx, Planned, Reaction, Reading,
-    Specs, Want, Watch,
+    Specs, Want, Watch, holdback,
 };
 use crate::model::{Diagnostic, Key, KindName, Located, OutcomeResult, ResourceId};
 
@@ -168,6 +168,12 @@ fn reading(host: &Host, status: &UnitStatus, spec: &Spec) -> Result<Reading<Stat
     if spec.state == Some(Wish::Running) && state.activity == Activity::Stopped && !state.boot.is_masked() {
         let details = host.units.details(&status.name)?;
         state.passing = details.service_type == "oneshot" && !details.remain_after_exit;
+    }
+    // Nobody says that it is not to run, so its package may have asked for it.
+    let may_run = spec.enabled != Some(false) && spec.masked != Some(true);
+    if spec.state.is_none() && may_run && state.activity == Activity::Stopped && !state.boot.is_masked() {
+        // What can't be told now is told by the next look.
+        state.start_owed = holdback::is_owed(host, &status.name).unwrap_or_default();
     }
     Ok(Reading::Present(state))
 }

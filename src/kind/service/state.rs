@@ -18,6 +18,9 @@ pub struct State {
     pub stale: bool,
     /// Whether it is a oneshot whose run leaves it stopped. Told only of what is stopped and should run.
     pub passing: bool,
+    /// Whether its package asked for a start that was held back. Of this moment, so no part of a fingerprint.
+    #[serde(skip)]
+    pub start_owed: bool,
 }
 
 /// Whether systemd could read a unit.
@@ -137,7 +140,14 @@ impl State {
             other => Load::Broken(other.to_owned()),
         };
         let boot = boot(&status.file, &status.load);
-        Told::State(State { load, boot, activity, stale: status.need_daemon_reload, passing: false })
+        Told::State(State {
+            load,
+            boot,
+            activity,
+            stale: status.need_daemon_reload,
+            passing: false,
+            start_owed: false,
+        })
     }
 
     /// Whether neither it runs nor will it at boot.

@@ -12,11 +12,14 @@ const LIMIT: Duration = Duration::from_secs(120);
 const BOOT: &str = "/var/lib/agentd/firewall.nft";
 
 fn declare(forge: &Forge, firewall: &str) -> String {
-    forge.push(&[("fleet.toml", "schema = 1\n"), ("hosts/web-1.toml", firewall)])
+    forge.push(&[
+        ("fleet.toml", "schema = 1\n"),
+        ("hosts/all.toml", &format!("[match]\nhostname = \"*\"\n{firewall}")),
+    ])
 }
 
-fn site(lab: &Lab, forge: &Forge, confirm: &str) -> Host {
-    let host = lab.boot(Suite::Bookworm, "web-1");
+fn site(lab: &Lab, forge: &Forge, suite: Suite, confirm: &str) -> Host {
+    let host = lab.boot(suite, suite.name());
     host.install_agent();
     host.write("/etc/agentd/forge.pem", &forge.ca());
     let url = forge.url_https();
@@ -33,6 +36,11 @@ fn site(lab: &Lab, forge: &Forge, confirm: &str) -> Host {
 
 fn rules(host: &Host) -> String {
     host.run(&["nft", "--stateless", "list", "ruleset"]).stdout
+}
+
+/// What would take a change back by itself.
+fn undo_timers(host: &Host) -> String {
+    host.run(&["systemctl", "list-units", "--all", "--no-legend", "agentd-firewall-undo-*"]).ok()
 }
 
 fn boots(host: &Host) -> String {
@@ -60,12 +68,10 @@ fn a_firewall_through_which_the_remote_is_reached_is_confirmed_by_that() {
     let lab = Lab::new();
     let forge = lab.forge();
     declare(&forge, FIRST);
-    let host = site(&lab, &forge, "auto");
+    let host = site(&lab, &forge, Suite::Trixie, "auto");
     host.wait_until("the table is in force", LIMIT, || rules(&host).contains("agentd:first"));
     host.wait_until("it is confirmed", LIMIT, || boots(&host).contains("agentd:first"));
-    let timers =
-        host.run(&["systemctl", "list-units", "--all", "--no-legend", "agentd-firewall-undo-*"]).ok();
-    assert_eq!(timers, "");
+    assert_eq!(undo_timers(&host), "");
 }
 
 #[test]
@@ -73,7 +79,7 @@ fn a_firewall_that_cuts_off_the_remote_takes_itself_back_and_stays_away() {
     let lab = Lab::new();
     let forge = lab.forge();
     declare(&forge, FIRST);
-    let host = site(&lab, &forge, "auto");
+    let host = site(&lab, &forge, Suite::Bookworm, "auto");
     host.wait_until("the first table is confirmed", LIMIT, || boots(&host).contains("agentd:first"));
     let before = rules(&host);
     declare(&forge, CUT_OFF);
@@ -107,7 +113,7 @@ fn a_revision_that_takes_the_undone_firewall_back_ends_the_matter() {
     let lab = Lab::new();
     let forge = lab.forge();
     declare(&forge, FIRST);
-    let host = site(&lab, &forge, "auto");
+    let host = site(&lab, &forge, Suite::Bookworm, "auto");
     host.wait_until("the first table is confirmed", LIMIT, || boots(&host).contains("agentd:first"));
     declare(&forge, CUT_OFF);
     host.wait_until("it is undone", LIMIT, || page(&host).contains(UNDONE));
@@ -116,13 +122,34 @@ fn a_revision_that_takes_the_undone_firewall_back_ends_the_matter() {
     host.wait_until("nothing is said of it any more", LIMIT, || !page(&host).contains(UNDONE));
 }
 
-#[test]
-fn a_firewall_that_a_person_must_confirm_is_undone_without_one() {
+fn a_person_must_confirm(suite: Suite) {
     let lab = Lab::new();
     let forge = lab.forge();
     declare(&forge, FIRST);
-    let host = site(&lab, &forge, "ask");
+    let host = site(&lab, &forge, suite, "ask");
     host.wait_until("the table is in force", LIMIT, || rules(&host).contains("agentd:first"));
     host.wait_until("it is gone again", LIMIT, || rules(&host).is_empty());
     assert_eq!(boots(&host), "");
+
+    declare(&forge, &FIRST.replace("first", "second"));
+    host.wait_until("the next one is in force", LIMIT, || rules(&host).contains("agentd:second"));
+    let page = || host.run(&["agentctl", "status"]).stdout;
+    host.wait_until("it is said that it waits", LIMIT, || page().contains("Unconfirmed"));
+    let said = host.run(&["agentctl", "confirm"]).ok();
+    assert!(said.starts_with("confirmed, it stays"), "{said}");
+    assert!(rules(&host).contains("agentd:second") && boots(&host).contains("agentd:second"));
+    assert_eq!(undo_timers(&host), "", "nothing takes it back any more");
+    host.wait_until("it waits no longer", LIMIT, || !page().contains("Unconfirmed"));
+    let again = host.run(&["agentctl", "confirm"]).fails();
+    assert!(again.contains("nothing waits for a confirmation"), "{again}");
+}
+
+#[test]
+fn a_firewall_that_a_person_must_confirm_is_undone_without_one_and_stays_with_one_on_debian_12() {
+    a_person_must_confirm(Suite::Bookworm);
+}
+
+#[test]
+fn a_firewall_that_a_person_must_confirm_is_undone_without_one_and_stays_with_one_on_debian_13() {
+    a_person_must_confirm(Suite::Trixie);
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use agentd::host::counters::{COUNTERS, Counts};
-use agentd::host::units::UnitName;
 use agentd::keep::{Contents, Keep, Limits, What};
+use agentd::kind::holdback::{Afterwards, HoldUnit};
 use agentd::kind::package::{Packages, Settings};
 use agentd::kind::{ApplyCx, DiffCx, Kind, Planned, Want};
 use agentd::model::Step;
@@ -24,10 +24,10 @@ fn in_the_host() {
     let specs = declared("packages").package;
     let prune = std::fs::read_to_string("/srv/driver/prune").unwrap_or_default();
     let prune: BTreeSet<_> = prune.lines().map(Into::into).collect();
-    let hold: Vec<UnitName> = std::env::var("HOLD_UNITS")
+    let hold: Vec<HoldUnit> = std::env::var("HOLD_UNITS")
         .unwrap_or_default()
         .split_whitespace()
-        .map(|unit| unit.parse().unwrap())
+        .map(|unit| HoldUnit { name: unit.parse().unwrap(), afterwards: Afterwards::AsDeclared })
         .collect();
     let host = system();
     let want = Want { specs: &specs, prune: &prune, only: None };

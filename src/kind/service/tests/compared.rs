@@ -4,7 +4,7 @@ use super::*;
 use crate::kind::service::{Activity, Boot, Load, Spec, diff};
 
 fn state(boot: Boot, activity: Activity) -> State {
-    State { load: Load::Loaded, boot, activity, stale: false, passing: false }
+    State { load: Load::Loaded, boot, activity, stale: false, passing: false, start_owed: false }
 }
 
 fn spec(text: &str) -> Spec {
