@@ -30,6 +30,7 @@ struct State {
     waiting: Option<Step>,
     fault: Option<Fault>,
     refused: bool,
+    prunes: bool,
     check: Vec<String>,
     /// Each fetch.
     fetches: Vec<Care>,
@@ -89,6 +90,11 @@ impl Forge {
     /// From now on every declaration is refused.
     pub fn refuse(&self) {
         self.state().refused = true;
+    }
+
+    /// From now on what is dropped is to be taken away.
+    pub fn prune(&self) {
+        self.state().prunes = true;
     }
 
     /// Holds the next such step up.
@@ -189,10 +195,10 @@ impl Workers for Forge {
 
     fn compile(&self, request: &compile::Request, contents: &Contents) -> compile::Answered {
         let letter = request.commit.as_str().chars().next().unwrap();
-        let (files, refused, check) = {
+        let (files, refused, check, prunes) = {
             let mut state = self.state();
             state.compiles.push(letter);
-            (state.commits[&letter].clone(), state.refused, state.check.clone())
+            (state.commits[&letter].clone(), state.refused, state.check.clone(), state.prunes)
         };
         if refused {
             let diagnostics = vec![Diagnostic::error("bad", &Place::file("fleet.toml"), "a fault")];
@@ -213,7 +219,9 @@ impl Workers for Forge {
                 source: std::io::Error::other(error.chain()),
             })?;
             put.push(content);
-            desired.file.insert(path.as_str().into(), declared(content, &check));
+            desired
+                .file
+                .insert(path.as_str().into(), Declared { prune: prunes, ..declared(content, &check) });
         }
         self.pass_by(Step::Compile);
         Ok(Answer::Compiled { desired: Box::new(desired), warnings: Vec::new(), contents: put })

@@ -166,3 +166,25 @@ fn drift_is_put_right_when_a_suspension_ends_by_itself() {
     // The file is right before the pass that did it has told of it.
     until("the suspension is no longer shown", || site.status().suspensions.is_empty());
 }
+
+#[test]
+fn everything_is_looked_at_once_in_a_while_by_each_host_at_a_time_of_its_own() {
+    let wait_of = |host: &str| {
+        let site = Site::following(TELLING);
+        site.reload(|setup| {
+            setup.host = host.to_owned();
+            setup.full_pass = Duration::from_secs(10_000);
+        });
+        site.sync();
+        let status = site.status();
+        let (next, last) = (status.next_full_pass.unwrap(), status.last_pass.unwrap());
+        assert!(last.full);
+        next.duration_since(last.started).as_secs()
+    };
+    let waits = ["web-1", "web-1", "web-2", "web-3"].map(wait_of);
+    assert!(waits.iter().all(|wait| (9_900..=11_100).contains(wait)), "{waits:?}");
+    // The same host waits as long after each start, but for the time that the passes of this test take.
+    let [one, again, other, another] = waits;
+    assert!(one.abs_diff(again) < 60, "{waits:?}");
+    assert!(one.abs_diff(other) > 60 || one.abs_diff(another) > 60, "{waits:?}");
+}

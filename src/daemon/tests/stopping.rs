@@ -6,7 +6,7 @@ use crate::control::wire::HistoryQuery;
 use crate::control::wire::HistoryReply;
 use crate::control::wire::Progress;
 use crate::host::program::{FakePrograms, Finished};
-use crate::record::{AtWork, PassFilter, Record};
+use crate::record::{AtWork, DriftFilter, History, PassFilter, Record, Settlement};
 
 /// A pass that takes until this file is there: the check of what it lays down waits for it.
 fn hold_passes(site: &Site) -> PathBuf {
@@ -127,6 +127,42 @@ fn it_stops_in_the_middle_of_a_pass_and_the_next_start_finishes_the_work() {
     // In life the process ends here; in this test the step at hand ends and lets go of the record.
     let state = Root::open(site.path("state")).unwrap();
     until("the record is let go", || Record::open(&state, Arc::new(SystemClock)).is_ok());
+    site.start();
+    site.shows(MOTD, "a");
+}
+
+/// Files of apt's sources are one step, and come before all other files.
+#[test]
+fn told_to_stop_it_finishes_the_step_at_hand_and_begins_no_other() {
+    const SOURCES: [&str; 2] = ["/etc/apt/sources.list.d/a.list", "/etc/apt/sources.list.d/b.list"];
+    let mut site = Site::new();
+    let (gate, begun) = (site.path("gate"), site.path("begun"));
+    let wait = format!("touch {}; until [ -e {} ]; do sleep 0.01; done", begun.display(), gate.display());
+    site.forge.check_by(&["/bin/sh", "-c", &wait]);
+    site.forge.push("main", 'a', &[(SOURCES[0], "a"), (SOURCES[1], "b"), (MOTD, "a")]);
+    site.start();
+    until("the first of them is being checked", || begun.exists());
+    site.stop().unwrap();
+    assert!(!SOURCES.iter().any(|path| site.file(path).exists()), "the first of them is being checked");
+    std::fs::write(gate, "").unwrap();
+    // In life the process may end before; in this test the step at hand ends and lets go of the record.
+    let state = Root::open(site.path("state")).unwrap();
+    until("the record is let go", || Record::open(&state, Arc::new(SystemClock)).is_ok());
+    for path in SOURCES {
+        assert!(site.file(path).exists(), "{path} belongs to the step at hand");
+    }
+    assert!(!site.file(MOTD).exists(), "the next step is not begun");
+    let history = History::open(&state).unwrap().unwrap();
+    for path in SOURCES {
+        let filter =
+            DriftFilter { resource: Some(format!("file:{path}").parse().unwrap()), ..DriftFilter::default() };
+        let drifts = history.drifts(&filter).unwrap();
+        assert_eq!(
+            drifts.iter().map(|one| one.result.clone()).collect::<Vec<_>>(),
+            [Some(Settlement::Corrected)],
+            "{path}"
+        );
+    }
     site.start();
     site.shows(MOTD, "a");
 }

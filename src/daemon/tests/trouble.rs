@@ -158,3 +158,86 @@ fn the_store_is_looked_at_closely_at_first_and_after_damage() {
     site.forge.cut_off(Fault::Corrupt);
     until("it looks closely", || site.forge.fetches().last() == Some(&Care::Thorough));
 }
+
+/// The second file is to go with the commit that drops it, if the agent knows that it brought it.
+#[test]
+fn a_record_that_is_damaged_newer_or_gone_costs_no_file_and_no_declaration() {
+    const EXTRA: &str = "/srv/agentd-test/extra";
+    for harm in ["none", "damaged", "newer", "gone"] {
+        let mut site = Site::new();
+        site.forge.prune();
+        site.forge.push("main", 'a', &[(MOTD, "a"), (EXTRA, "a")]);
+        site.start();
+        site.shows(MOTD, "a");
+        site.shows(EXTRA, "a");
+        site.sync();
+        site.stop().unwrap();
+        let database = site.path("state/record/record.db");
+        match harm {
+            "damaged" => std::fs::write(&database, vec![b'x'; 8192]).unwrap(),
+            "newer" => {
+                rusqlite::Connection::open(&database)
+                    .unwrap()
+                    .pragma_update(None, "user_version", 99)
+                    .unwrap();
+            }
+            "gone" => std::fs::remove_dir_all(site.path("state/record")).unwrap(),
+            _ => {}
+        }
+        std::fs::write(site.file(MOTD), "vandal").unwrap();
+        site.forge.cut_off(Fault::Unreachable);
+        site.start();
+        // What was applied is in force, without the remote and without the record.
+        site.shows(MOTD, "a");
+        site.shows(EXTRA, "a");
+        assert_eq!(site.in_force(), Some('a'), "{harm}");
+        let begun_anew = site.status().notes.iter().any(|note| note.contains("begun anew"));
+        assert_eq!(begun_anew, ["damaged", "newer"].contains(&harm), "{harm}: {:?}", site.status().notes);
+        site.forge.plug_in();
+        site.forge.push("main", 'b', &[(MOTD, "b")]);
+        site.shows(MOTD, "b");
+        site.sync();
+        // Never "nothing is owned: remove everything", but not known to be ours any more, either.
+        assert_eq!(site.file(EXTRA).exists(), harm != "none", "{harm}");
+    }
+}
+
+#[test]
+fn a_file_system_that_turns_read_only_is_told_once_and_tried_less_and_less() {
+    std::thread::spawn(|| {
+        let mut site = Site::new();
+        let nothing = None::<&str>;
+        unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).expect("a mount namespace needs root");
+        mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).unwrap();
+        let host = site.path("host");
+        mount(Some("none"), &host, Some("tmpfs"), MsFlags::empty(), Some("size=4m")).unwrap();
+        let remount = |flags| mount(nothing, &host, nothing, MsFlags::MS_REMOUNT | flags, nothing).unwrap();
+        site.forge.push("main", 'a', &[(MOTD, "a")]);
+        site.start();
+        site.shows(MOTD, "a");
+        site.sync();
+        std::fs::write(site.file(MOTD), "vandal").unwrap();
+        remount(MsFlags::MS_RDONLY);
+        let reply = site.sync();
+        assert_eq!(reply.resources.len(), 1, "{:?}", reply.resources);
+        let told = reply.resources[0].message.clone().unwrap_or_default();
+        assert!(told.to_lowercase().contains("read-only"), "{told}");
+        assert_eq!(reply.status.health, Health::Degraded);
+        // It is tried again by itself, and not over and over: each pass is one try, and each wait longer than the last.
+        let first = reply.status.last_pass.unwrap().id;
+        let tries = || site.status().last_pass.unwrap().id - first;
+        until("it is tried again", || tries() >= 1);
+        let lines = site.status().resources;
+        assert!(
+            lines.iter().any(|line| line.message.as_ref().is_some_and(|why| why.contains("read-only"))),
+            "{lines:?}"
+        );
+        assert!(tries() <= 2, "{} tries", tries());
+        remount(MsFlags::empty());
+        // The next try, or a person's word.
+        site.sync();
+        site.shows(MOTD, "a");
+    })
+    .join()
+    .unwrap();
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod contract;
+mod limits;
 mod witnesses;
 
 use std::path::{Path, PathBuf};

@@ -4,6 +4,7 @@ mod any_input;
 mod examples;
 mod golden;
 mod layers;
+mod limits;
 pub mod schema;
 
 use std::collections::BTreeMap;

@@ -34,9 +34,11 @@ const CALLS: [&str; 14] = [
 ];
 
 /// The calls that fail when a disk is full or broken, each with how.
-const REFUSALS: [(&str, &str); 8] = [
+const REFUSALS: [(&str, &str); 10] = [
     ("write", "ENOSPC"),
+    ("write", "EINTR"),
     ("fdatasync", "EIO"),
+    ("renameat2", "EROFS"),
     ("fsync", "EIO"),
     ("syncfs", "EIO"),
     ("renameat2", "ENOSPC"),

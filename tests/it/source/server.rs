@@ -45,7 +45,7 @@ impl Server {
         F: Fn(&Request, &mut Stream) -> std::io::Result<()> + Send + Sync + 'static,
     {
         let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
+            generate_simple_self_signed(vec!["localhost".into()]).unwrap();
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("ca.pem"), cert.pem()).unwrap();
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
