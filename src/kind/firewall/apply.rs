@@ -8,6 +8,7 @@ use super::Spec;
 use super::boot;
 use super::change::{Change, LoadPlan, undo_text};
 use super::nft::{call, nft};
+use super::remembered;
 use super::undo::{self, Confirmation, Window};
 use crate::host::Host;
 use crate::keep::Occasion;
@@ -34,6 +35,10 @@ pub fn apply(cx: &ApplyCx<'_>, window: &Window, changes: &[Planned<Spec, Change>
     tables.dedup();
     if let Some(plan) = plan {
         load(cx, window, plan, &cleared)?;
+        // The table is in force, whether that could be remembered or not.
+        if let Err(error) = remembered::write(cx.host, &plan.desired) {
+            tracing::warn!("the next start of the agent takes longer: {}", chain(error));
+        }
     }
     if !tables.is_empty() {
         remove(cx, &tables)?;
@@ -141,6 +146,7 @@ fn remove(cx: &ApplyCx<'_>, tables: &[(&str, &str)]) -> Result<(), String> {
     match tables.contains(&("inet", "agentd")) {
         true => {
             undo::disarm(cx.host).map_err(chain)?;
+            remembered::remove(cx.host).map_err(chain)?;
             boot::remove(cx.host).map_err(chain)
         }
         false => Ok(()),

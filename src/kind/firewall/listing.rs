@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::COMMENT;
@@ -15,7 +16,7 @@ use super::text::{Block, blocks};
 use crate::model::Key;
 
 /// Our table as listed. Objects stand in the order in which they must be loaded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// Version of the nft that made it. Texts of different versions can't be compared.
     pub version: String,
@@ -24,7 +25,7 @@ pub struct Listing {
 }
 
 /// A set, a limit, a chain: a block of the listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
     /// The resource it belongs to.
     pub owner: Key,
@@ -47,7 +48,7 @@ pub struct Object {
 }
 
 /// One rule in the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleLine {
     /// The resource it belongs to: by its comment, or else its chain.
     pub owner: Key,

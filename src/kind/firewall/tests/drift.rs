@@ -1,6 +1,6 @@
 //! What a person does to our table is seen, named, and put right in one transaction; what moves by itself is not.
 
-use super::super::{Change, Spec};
+use super::super::{Change, Firewall, Spec};
 use super::support::{TestHost, declared, on_a_host};
 use crate::kind::Specs;
 use crate::model::Shown;
@@ -210,6 +210,45 @@ fn a_foreign_change_costs_a_listing_and_no_compilation() {
         host.nft(&["add", "table", "ip", "other"]);
         assert_eq!(host.drift(&specs), [""; 0]);
         assert_eq!(host.programs.taken().len(), 3, "tables, ours as JSON, ours as text");
+    });
+}
+
+#[test]
+fn an_agent_that_starts_anew_takes_up_the_form_that_was_loaded() {
+    let specs = declared(WEB);
+    on_a_host(|host| {
+        host.correct(&specs);
+        host.kind = Firewall::default();
+        host.programs.taken();
+        assert_eq!(host.drift(&specs), [""; 0]);
+        assert_eq!(host.programs.taken().len(), 2, "the kernel is listed, and nothing is compiled");
+        let another = declared(&WEB.replace("443", "444"));
+        host.kind = Firewall::default();
+        assert_ne!(host.drift(&another), [""; 0], "of another declaration nothing is remembered");
+    });
+}
+
+#[test]
+fn a_remembered_form_is_believed_only_where_all_is_as_it_says() {
+    let specs = declared(WEB);
+    let file = "/var/lib/agentd/firewall.normal.json";
+    on_a_host(|host| {
+        host.correct(&specs);
+        let written = host.file(file).unwrap();
+        let version = written.split("\"version\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let altered = written.replace("443", "444");
+        assert_ne!(altered, written);
+        for spoilt in [written.replace(&version, "0.9"), "no JSON".to_owned(), altered] {
+            let attributes = crate::host::files::Attributes::root(0o600);
+            host.host.root.write(file, spoilt.as_bytes(), attributes).unwrap();
+            host.kind = Firewall::default();
+            host.programs.taken();
+            assert_eq!(host.drift(&specs), [""; 0]);
+            assert_eq!(host.programs.taken().len(), 2 + 5, "it is compiled");
+        }
+        host.nft(&["delete", "table", "inet", "agentd"]);
+        host.kind = Firewall::default();
+        host.correct(&specs);
     });
 }
 
