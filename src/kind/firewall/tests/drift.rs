@@ -221,7 +221,7 @@ fn an_agent_that_starts_anew_takes_up_the_form_that_was_loaded() {
         host.kind = Firewall::default();
         host.programs.taken();
         assert_eq!(host.drift(&specs), [""; 0]);
-        assert_eq!(host.programs.taken().len(), 2, "the kernel is listed, and nothing is compiled");
+        assert_eq!(host.programs.taken().len(), 3, "the kernel is listed, and nothing is compiled");
         let another = declared(&WEB.replace("443", "444"));
         host.kind = Firewall::default();
         assert_ne!(host.drift(&another), [""; 0], "of another declaration nothing is remembered");
@@ -244,7 +244,7 @@ fn a_remembered_form_is_believed_only_where_all_is_as_it_says() {
             host.kind = Firewall::default();
             host.programs.taken();
             assert_eq!(host.drift(&specs), [""; 0]);
-            assert_eq!(host.programs.taken().len(), 2 + 5, "it is compiled");
+            assert_eq!(host.programs.taken().len(), 3 + 6, "it is compiled");
         }
         host.nft(&["delete", "table", "inet", "agentd"]);
         host.kind = Firewall::default();
