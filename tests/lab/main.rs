@@ -46,6 +46,7 @@ mod operator;
 mod order;
 mod package;
 mod package_of_agent;
+mod remote;
 mod service;
 mod signals;
 mod storm;

@@ -9,6 +9,7 @@ use crate::harness::{Forge, Host, Lab, Suite};
 
 mod enrol;
 mod examples;
+mod questions;
 mod secrets;
 
 /// How long anything may take on a busy machine; far below the interval of the full pass.
