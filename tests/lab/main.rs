@@ -34,6 +34,7 @@
 mod alike;
 mod attribution;
 mod bench;
+mod by_hand;
 mod firewall;
 mod foundation;
 mod harness;
