@@ -147,10 +147,6 @@ impl Shared {
         if event.is_overflow() {
             return self.sight.overflowed();
         }
-        // Nobody else bears our number. What we did ourselves we look at ourselves, right after.
-        if event.pid == witnesses.own() {
-            return;
-        }
         let deeds = event.deeds();
         let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
         let in_folder = event.place.and_then(|(folder, name)| Some(below(places.get(folder)?, name)));
@@ -159,7 +155,11 @@ impl Shared {
         drop(places);
         let itself = itself.filter(|path| in_folder.as_ref() != Some(path));
         for path in in_folder.into_iter().chain(itself) {
-            self.sight.changed(&path, deeds, || Some(witnesses.call(&event, &path, deeds)));
+            // Nobody else bears our number. What we did ourselves we look at ourselves, right after.
+            match event.pid == witnesses.own() {
+                true => self.sight.changed_by_us(&path, deeds),
+                false => self.sight.changed(&path, deeds, || Some(witnesses.call(&event, &path, deeds))),
+            }
         }
     }
 }

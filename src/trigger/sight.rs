@@ -55,8 +55,8 @@ impl Sight {
     pub fn changed(&self, path: &Path, deeds: Deeds, who: impl FnOnce() -> Option<Witness>) {
         let map = self.map();
         let mut targets: Vec<&LookAt> = map.at(path).collect();
-        // A folder on the way came or went, or a watched folder itself: all below it, and the watches.
-        let is_turned = deeds.named && (map.is_on_the_way(path) || map.has_folder(path));
+        // All below it, and the watches.
+        let is_turned = is_turned(&map, path, deeds);
         if is_turned {
             targets.extend(map.below(path));
         }
@@ -68,6 +68,13 @@ impl Sight {
         match is_turned {
             true => self.inbox.rearm(targets.into_iter()),
             false => self.inbox.look_at(targets.into_iter()),
+        }
+    }
+
+    /// We did something at a path. What we laid there needs no look, but a folder that we made needs its watch.
+    pub fn changed_by_us(&self, path: &Path, deeds: Deeds) {
+        if is_turned(&self.map(), path, deeds) {
+            self.inbox.rearm(std::iter::empty());
         }
     }
 
@@ -107,4 +114,9 @@ impl Sight {
             }
         }
     }
+}
+
+/// Whether a folder on the way came or went, or a watched folder itself.
+fn is_turned(map: &WatchMap, path: &Path, deeds: Deeds) -> bool {
+    deeds.named && (map.is_on_the_way(path) || map.has_folder(path))
 }

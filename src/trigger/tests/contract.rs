@@ -102,6 +102,22 @@ async fn what_takes_the_place_of_a_folder_is_watched_in_its_stead() {
 }
 
 #[tokio::test]
+async fn a_folder_that_the_agent_makes_itself_comes_under_watch() {
+    for way in WAYS {
+        let mut ground = Ground::new(way, "mkdir etc", &[CONF]);
+        for folder in ["etc/app", "etc/app/further"] {
+            std::fs::create_dir(ground.at(folder)).unwrap();
+        }
+        std::fs::write(ground.at(CONF), "a").unwrap();
+        let noticed = tokio::time::timeout(LIMIT, ground.inbox.take()).await;
+        assert!(noticed.is_ok_and(|noticed| noticed.rearm), "the watches are to be looked after, {way:?}");
+        assert!(ground.watcher.rearm().contains(&id(&ground.at(CONF))), "{way:?}");
+        ground.sh("echo b > etc/app/conf");
+        ground.noticed(CONF, &format!("written in the new folder, {way:?}")).await;
+    }
+}
+
+#[tokio::test]
 async fn a_folder_that_is_a_link_is_watched_where_it_leads() {
     for way in WAYS {
         let mut ground = Ground::new(way, "mkdir real; ln -s real etc; echo a > etc/conf", &["etc/conf"]);
