@@ -43,6 +43,8 @@ pub struct Pending<'a> {
     staged: Option<Staged<'a>>,
     /// What is there; none on trial in an empty place.
     before: Option<Stat>,
+    /// What is staged, as it lies there.
+    new: Option<Identity>,
     item: Item,
     durable: Durable,
     armed: bool,
@@ -55,6 +57,8 @@ pub struct Kept {
     pub id: Option<ItemId>,
     /// How the new came to its place.
     pub how: How,
+    /// What came to its place, as it was on the way there; none if it was taken away.
+    pub new: Option<Identity>,
 }
 
 impl Keep {
@@ -109,7 +113,8 @@ impl Keep {
             stage: Stage::Copied { trial: false },
         };
         let (name, before, durable) = (name.to_owned(), Some(stat), Durable::Each);
-        let mut copy = Pending { keep: self, folder, name, staged: None, before, item, durable, armed: true };
+        let mut copy =
+            Pending { keep: self, folder, name, staged: None, before, new: None, item, durable, armed: true };
         copy.write_down()?;
         copy.armed = false;
         Ok(Some(copy.item.id.clone()))
@@ -157,7 +162,7 @@ impl Keep {
             Some(_) | None => {
                 let apart = !self.is_on_mount_of(folder).map_err(keep)?;
                 let beside = apart.then(|| Folder::displaced_name(&name).to_string_lossy().into_owned());
-                let new = new.map(|stat| (stat.identity.device, stat.identity.inode));
+                let new = new.as_ref().map(|stat| (stat.identity.device, stat.identity.inode));
                 Stage::Moved { new, beside: beside.filter(|_| before.is_some()), trial }
             }
         };
@@ -171,7 +176,8 @@ impl Keep {
             bytes,
             stage,
         };
-        let pending = Pending { keep: self, folder, name, staged, before, item, durable, armed: true };
+        let new = new.map(|stat| stat.identity);
+        let pending = Pending { keep: self, folder, name, staged, before, new, item, durable, armed: true };
         pending.write_down()?;
         Ok(pending)
     }
@@ -209,7 +215,7 @@ impl Pending<'_> {
         }
         let id =
             (self.item.what != What::Nothing || self.item.stage.on_trial()).then(|| self.item.id.clone());
-        Ok(Kept { id, how })
+        Ok(Kept { id, how, new: self.new })
     }
 
     /// Writes the note, and the copy if what is there cannot be moved. A note about nothing is written only

@@ -105,6 +105,12 @@ pub trait Kind: Send {
         false
     }
 
+    /// Whether somebody else provably changed a resource since we last wrote it: what differs right after a change of
+    /// ours is then another's doing, and nothing that will not stay. Cheap, and never guessed by time.
+    fn was_changed_by_others(&self, _host: &Host, _key: &Key) -> bool {
+        false
+    }
+
     /// The contents a spec wants laid down. Pure.
     fn contents(_spec: &Self::Spec) -> Vec<Content> {
         Vec::new()

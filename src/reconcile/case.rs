@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::lane::Finding;
-use super::memory::{DriftId, Intent, Resolution};
+use super::memory::{Converged, DriftId, Intent, Resolution};
 use super::report::Seen;
 use crate::model::plan::Held;
 use crate::model::{OutcomeResult, PlannedChange, ResourceStatus, Step, Verdict};
@@ -82,6 +82,12 @@ impl Case {
     /// Whether what is left after the changes is something that did not show before them.
     pub(super) fn shows_only_new(&self, left: &Finding) -> bool {
         left.fields.iter().all(|field| !self.finding.fields.iter().any(|before| before.field == field.field))
+    }
+
+    /// That it is as declared, if it is declared.
+    pub(super) fn converged(&self) -> Option<Converged> {
+        let Finding { resource, spec, prune, .. } = &self.finding;
+        spec.map(|spec| Converged { resource: resource.clone(), spec, prune: *prune })
     }
 
     pub(super) fn resolution(&self) -> Option<Resolution> {

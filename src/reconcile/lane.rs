@@ -54,6 +54,8 @@ pub trait Stage: Send {
     fn declare(&self, key: &Key) -> Option<String>;
     /// Whether a resource, or the whole kind, is provably what it was when we last read or wrote it.
     fn is_untouched(&self, host: &Host, key: Option<&Key>) -> bool;
+    /// Whether somebody else provably changed a resource since we last wrote it.
+    fn was_changed_by_others(&self, host: &Host, key: &Key) -> bool;
     /// Digests of the contents that are to be laid down.
     fn contents(&self) -> Vec<Digest>;
     /// Gives back the memory of the last look: the next one reads the host again anyway.
@@ -387,6 +389,10 @@ impl<K: Kind + Part> Stage for Lane<K> {
 
     fn is_untouched(&self, host: &Host, key: Option<&Key>) -> bool {
         self.kind.is_untouched(host, key)
+    }
+
+    fn was_changed_by_others(&self, host: &Host, key: &Key) -> bool {
+        self.kind.was_changed_by_others(host, key)
     }
 
     fn contents(&self) -> Vec<Digest> {

@@ -84,7 +84,7 @@ pub struct Removals {
 /// What is as declared, and what is gone as asked: written down at the end of the pass.
 #[derive(Default)]
 pub(super) struct Settled {
-    converged: Vec<Converged>,
+    pub converged: Vec<Converged>,
     forgotten: Vec<ResourceId>,
 }
 

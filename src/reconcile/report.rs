@@ -28,7 +28,7 @@ pub struct PassReport {
     pub duration: Duration,
     /// The work it did.
     pub work: Counts,
-    /// Something that waited can go on now: pass again at once.
+    /// Something that waited can go on now, or somebody changed again what was just put right: pass again at once.
     pub again: bool,
     /// The record could not be written: why, and what to do. Where this was so before the first change, none was
     /// made.

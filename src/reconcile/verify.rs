@@ -31,6 +31,8 @@ pub(super) fn verify(
     for lane in &mut engine.lanes {
         let Some(keys) = touched.get(&lane.kind()) else { continue };
         engine.perils.begin(&Task::Kind(lane.kind()));
+        let by_others: BTreeSet<&Key> =
+            keys.iter().filter(|key| lane.was_changed_by_others(world.host, key)).collect();
         if let Err(why) = lane.observe(world.host, Some(keys)) {
             report.blind.push((lane.kind(), why));
             continue;
@@ -48,6 +50,15 @@ pub(super) fn verify(
                     if case.undid_nothing() {
                         engine.attempts.not_counted(&case.finding.resource);
                     }
+                }
+                // Ours was done, and theirs is another drift, for the next pass.
+                (Some(OutcomeResult::Done), Some(_)) if by_others.contains(&case.finding.resource.key) => {
+                    case.took = Some(took);
+                    if case.undid_nothing() {
+                        engine.attempts.not_counted(&case.finding.resource);
+                    }
+                    settled.converged.extend(case.converged());
+                    report.again = true;
                 }
                 (Some(OutcomeResult::Done), Some(left)) if case.shows_only_new(left) => {
                     let message = "differences that showed only after its first changes".to_owned();

@@ -160,3 +160,47 @@ fn one_program_answers_to_both_names() {
     let no_worker = answer(&other, &["worker", "none"]);
     assert!(no_worker.contains("`none` is no worker"), "{no_worker}");
 }
+
+/// What the real shell of `program` offers after `agentctl `, by a script that is handed the file of completions.
+fn offered(program: &str, script: &str, file: &Path) -> Vec<String> {
+    let shell =
+        Command::new(program).args(["-c", script]).arg("shell").arg(file).stdin(Stdio::null()).output();
+    let output = shell.unwrap_or_else(|error| panic!("{program} is needed (make setup): {error}"));
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut words: Vec<String> =
+        text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+    words.retain(|word| !word.starts_with('-'));
+    words.sort();
+    words
+}
+
+#[test]
+fn each_shell_completes_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = agentctl(&["generate", "completions", &folder.path().display().to_string()]).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let help = String::from_utf8(agentctl(&["--help"]).output().unwrap().stdout).unwrap();
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let lines = lines.map_while(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    let commands: Vec<&str> = lines.filter_map(|line| line.split(' ').next()).collect();
+    assert!(commands.len() > 10, "{commands:?}");
+
+    let bash = r#"source "$1"; COMP_WORDS=(agentctl ""); COMP_CWORD=1; _agentctl agentctl "" agentctl
+        printf '%s\n' "${COMPREPLY[@]}""#;
+    let fish = r#"source $argv[2]; complete -C "agentctl ""#;
+    // Its completion runs in the line editor alone: what that would hand to `_describe` is printed instead.
+    let zsh = r#"autoload -U compinit; compdef() { :; }; source "$1"
+        _describe() { print -l -- ${(P)${@[-2]}} ${(P)${@[-1]}} }; _agentctl_commands | cut -d: -f1"#;
+    for (shell, script, name) in
+        [("bash", bash, "agentctl"), ("fish", fish, "agentctl.fish"), ("zsh", zsh, "_agentctl")]
+    {
+        let offered = offered(shell, script, &folder.path().join(name));
+        for command in &commands {
+            assert!(
+                offered.iter().any(|word| word == command),
+                "{shell} does not offer {command}: {offered:?}"
+            );
+        }
+    }
+}

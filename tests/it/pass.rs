@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use agentd::declaration::compile;
+use agentd::declaration::{ContentAt, compile};
 use agentd::host::Host;
 use agentd::host::accounts::ListedAccounts;
 use agentd::host::clock::FakeClock;
@@ -32,6 +32,7 @@ struct Agent {
     engine: Engine,
     memory: Forgetful,
     keep: Keep,
+    contents: Contents,
     removals: Removals,
     top: TempDir,
     _store: TempDir,
@@ -56,6 +57,7 @@ impl Agent {
             engine: Engine::new(vec![Box::new(Lane::new(Files::default()))]),
             memory: Forgetful::default(),
             keep: Keep::open(&Root::open(store.path()).unwrap(), Limits::default()).unwrap(),
+            contents: Contents::in_memory(),
             removals: Removals { limit: u32::MAX, ..Removals::default() },
             top,
             _store: store,
@@ -68,6 +70,10 @@ impl Agent {
             files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())).into();
         let compiled = compile(&files, "web-1", &crate::declaration::facts())
             .unwrap_or_else(|faults| panic!("{faults:?}"));
+        for at in compiled.contents.values() {
+            let ContentAt::Here(bytes) = at else { panic!("not of this test: {at:?}") };
+            self.contents.put(bytes).unwrap();
+        }
         self.engine.adopt(Arc::new(compiled.desired), &mut self.memory).unwrap();
     }
 
@@ -76,10 +82,9 @@ impl Agent {
     }
 
     fn pass_over(&mut self, scope: Scope) -> PassReport {
-        let contents = Contents::in_memory();
         let world = World {
             host: &self.host,
-            contents: &contents,
+            contents: &self.contents,
             keep: &self.keep,
             stopping: &AtomicBool::new(false),
             progress: &|_| {},
@@ -184,6 +189,26 @@ fn a_link_in_the_place_of_an_exclusive_directory_takes_nothing_with_it_that_it_l
     agent.memory.suspend(id("file:/srv/d"), "moving it");
     agent.pass();
     assert!(agent.is_there("/srv/elsewhere/treasure"));
+}
+
+/// Whoever reacts to our write at once is in a fight with us; our write is not one that will not stay.
+#[test]
+fn what_somebody_changes_in_the_very_pass_that_put_it_right_is_their_drift_and_the_next_pass_has_it() {
+    let mut agent = Agent::new();
+    let vandal = format!("echo by hand > {}", agent.path("/srv/a").display());
+    let file = |name: &str, more: &str| format!("[files.\"/srv/{name}\"]\ncontent = \"{name}\\n\"\n{more}");
+    let check = format!("check = [\"/bin/sh\", \"-c\", \"{vandal}\", \"{{new}}\"]\n");
+    // What is checked is written after what is not: between the write of one and the look at both.
+    agent.declare(&format!("{}{}", file("a", ""), file("b", &check)));
+    let report = agent.pass();
+    let told: Vec<_> = report.findings.iter().map(|seen| (seen.resource.key.as_str(), seen.status)).collect();
+    assert_eq!(told, [("/srv/a", ResourceStatus::Synced), ("/srv/b", ResourceStatus::Synced)]);
+    assert!(report.again, "nothing else may tell of it");
+    assert_eq!(std::fs::read_to_string(agent.path("/srv/a")).unwrap(), "by hand\n");
+    let report = agent.pass();
+    assert_eq!(one(&report), ("/srv/a", Verdict::Drifted, ResourceStatus::Corrected));
+    assert_eq!(std::fs::read_to_string(agent.path("/srv/a")).unwrap(), "a\n");
+    assert!(!report.again);
 }
 
 /// Two exclusive directories with eight files of others in each.

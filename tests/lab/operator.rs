@@ -103,34 +103,36 @@ fn what_was_overwritten_is_restored_stays_and_the_command_says_for_how_long() {
 
 #[test]
 fn what_is_suspended_is_left_alone_until_its_time_is_over_or_it_is_resumed() {
-    let (_lab, _forge, host) = held(Suite::Bookworm);
-    let suspend = |what: &str, span: &str| {
-        host.run(&["agentctl", "suspend", what, "--for", span, "--reason", "a deployment"]).ok()
-    };
-    let said = suspend("service:shop.service", "1h");
-    assert!(said.starts_with("service:shop.service is suspended until "), "{said}");
-    assert!(said.ends_with("; `agentctl resume service:shop.service` ends it before\n"), "{said}");
-    host.run(&["systemctl", "stop", "shop"]).ok();
-    host.wait_until("it is seen and left alone", LIMIT, || {
-        standing(&host, "service:shop.service").as_deref() == Some("Suspended")
-    });
-    // A reaction of the agent, which came after the one that it left out.
-    host.sh("echo vandal > /etc/motd").ok();
-    host.wait_until("others are still put right", LIMIT, || host.read("/etc/motd") == "held\n");
-    assert!(!is_active(&host, "shop"));
-    let page = host.run(&["agentctl", "status"]).fails();
-    assert!(page.contains("a deployment") && page.contains("root"), "{page}");
-    let said = host.run(&["agentctl", "resume", "service:shop.service"]).ok();
-    assert_eq!(said, "service:shop.service is held to its declaration again\n");
-    host.wait_until("it runs again", LIMIT, || is_active(&host, "shop"));
-    let said = host.run(&["agentctl", "resume", "service:shop.service"]).ok();
-    assert!(said.starts_with("service:shop.service was not suspended"), "{said}");
+    for suite in Suite::ALL {
+        let (_lab, _forge, host) = held(suite);
+        let suspend = |what: &str, span: &str| {
+            host.run(&["agentctl", "suspend", what, "--for", span, "--reason", "a deployment"]).ok()
+        };
+        let said = suspend("service:shop.service", "1h");
+        assert!(said.starts_with("service:shop.service is suspended until "), "{said}");
+        assert!(said.ends_with("; `agentctl resume service:shop.service` ends it before\n"), "{said}");
+        host.run(&["systemctl", "stop", "shop"]).ok();
+        host.wait_until("it is seen and left alone", LIMIT, || {
+            standing(&host, "service:shop.service").as_deref() == Some("Suspended")
+        });
+        // A reaction of the agent, which came after the one that it left out.
+        host.sh("echo vandal > /etc/motd").ok();
+        host.wait_until("others are still put right", LIMIT, || host.read("/etc/motd") == "held\n");
+        assert!(!is_active(&host, "shop"));
+        let page = host.run(&["agentctl", "status"]).fails();
+        assert!(page.contains("a deployment") && page.contains("root"), "{page}");
+        let said = host.run(&["agentctl", "resume", "service:shop.service"]).ok();
+        assert_eq!(said, "service:shop.service is held to its declaration again\n");
+        host.wait_until("it runs again", LIMIT, || is_active(&host, "shop"));
+        let said = host.run(&["agentctl", "resume", "service:shop.service"]).ok();
+        assert!(said.starts_with("service:shop.service was not suspended"), "{said}");
 
-    // One that nobody ends ends by itself, at its time and not at the next full pass.
-    suspend("file", "5s");
-    host.sh("echo vandal > /etc/motd").ok();
-    host.wait_until("the suspension is over", LIMIT, || host.read("/etc/motd") == "held\n");
-    host.wait_until("none is left", LIMIT, || status(&host)["suspensions"] == Json::Array(Vec::new()));
+        // One that nobody ends ends by itself, at its time and not at the next full pass.
+        suspend("file", "5s");
+        host.sh("echo vandal > /etc/motd").ok();
+        host.wait_until("the suspension is over", LIMIT, || host.read("/etc/motd") == "held\n");
+        host.wait_until("none is left", LIMIT, || status(&host)["suspensions"] == Json::Array(Vec::new()));
+    }
 }
 
 #[test]

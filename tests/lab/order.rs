@@ -1,5 +1,6 @@
-//! What comes before what on a host that is held: a package brings the account that a file belongs to, and no service
-//! starts before its files are there, however its package goes about it.
+//! What comes before what on a host that is held: the firewall is in force before any package is unpacked, the source
+//! of packages is there before them, a package brings the account that a file belongs to, and no service starts before
+//! its files are there, however its package goes about it.
 
 use crate::harness::{Deb, Host, Lab, Suite};
 use crate::signals::{LIMIT, hold, status};
@@ -11,7 +12,10 @@ fn daemon(name: &str) -> Deb {
     Deb::new(name, "1.0")
         .program(&format!("/usr/sbin/{name}"), &script)
         .conffile(&format!("/etc/{name}.conf"), "of the package\n")
-        .postinst(&format!("id -u {name} > /dev/null 2>&1 || useradd --system {name}\n"))
+        .postinst(&format!(
+            "id -u {name} > /dev/null 2>&1 || useradd --system {name}\n\
+             nft list table inet agentd > /var/log/{name}.rules 2>&1 || :\n"
+        ))
         .service(&format!("{name}.service"), &format!("/usr/sbin/{name}"))
 }
 
@@ -23,7 +27,10 @@ const SERVICES: [(&str, &str); 4] = [
     ("rests", "enabled = false, state = 'stopped'"),
 ];
 
-fn role() -> String {
+/// Where the packages come from, as a declared file.
+const SOURCE: &str = "/etc/apt/sources.list.d/shop.list";
+
+fn role(source: &str) -> String {
     let names = SERVICES.map(|(name, _)| name);
     let packages = names.map(|name| format!("{name} = '*'\n")).concat();
     let services = SERVICES.map(|(name, words)| format!("{name} = {{ {words} }}\n")).concat();
@@ -32,7 +39,11 @@ fn role() -> String {
             "[files.'/etc/{name}.conf']\ncontent = \"declared\\n\"\nowner = '{name}'\ngroup = '{name}'\nmode = '0640'\n"
         )
     };
-    format!("[packages]\n{packages}[services]\n{services}{}", names.map(file).concat())
+    format!(
+        "[packages]\n{packages}[services]\n{services}{}[files.'{SOURCE}']\ncontent = '''{source}'''\n\
+         [firewall]\ninput = 'drop'\n[firewall.rules.ssh]\nallow = ['tcp/22']\n",
+        names.map(file).concat()
+    )
 }
 
 fn is_active(host: &Host, unit: &str) -> bool {
@@ -63,8 +74,9 @@ fn no_service_starts_before_its_files_and_no_file_before_its_owner_is_there() {
             archive.add(&daemon(name));
         }
         archive.publish(&host);
-        host.run(&["apt-get", "update"]).ok();
-        hold(&lab, &host, &role());
+        let source = host.read(SOURCE);
+        host.run(&["rm", SOURCE]).ok();
+        hold(&lab, &host, &role(&source));
         for name in ["stated", "wanted", "reacts"] {
             host.wait_until(&format!("{name} runs"), LIMIT, || is_active(&host, name));
             assert_eq!(found(&host, name), "declared\n", "{name} was started once, with its declared file");
@@ -73,6 +85,8 @@ fn no_service_starts_before_its_files_and_no_file_before_its_owner_is_there() {
         assert!(!is_active(&host, "rests"));
         assert_eq!(found(&host, "rests"), "", "it never ran");
         for (name, _) in SERVICES {
+            let rules = host.read(&format!("/var/log/{name}.rules"));
+            assert!(rules.contains("dport 22"), "in force when {name} was configured: {rules}");
             let file = host.run(&["stat", "-c", "%U:%G %a", &format!("/etc/{name}.conf")]).ok();
             assert_eq!(file.trim(), format!("{name}:{name} 640"));
         }

@@ -379,14 +379,16 @@ fn a_solution_that_removes_what_nobody_declared_absent_is_refused() {
 
 #[test]
 fn pruning_removes_what_the_declaration_dropped() {
-    let lab = Lab::new();
-    let site = Site::boot(&lab, Suite::Bookworm);
-    let _archive = shop(&lab, &site);
-    site.converge("shopd = '1.0'\nshop-extra = '*'");
-    site.write("/srv/driver/prune", "shopd\n");
-    let report = site.converge("shop-extra = '*'");
-    assert_eq!(report.plan(), ["shopd: remove 1.0, keeping its configuration files"]);
-    assert_eq!((site.dpkg("shopd"), site.dpkg("shop-data")), ("un".into(), "ii  1.5".into()));
+    for suite in Suite::ALL {
+        let lab = Lab::new();
+        let site = Site::boot(&lab, suite);
+        let _archive = shop(&lab, &site);
+        site.converge("shopd = '1.0'\nshop-extra = '*'");
+        site.write("/srv/driver/prune", "shopd\n");
+        let report = site.converge("shop-extra = '*'");
+        assert_eq!(report.plan(), ["shopd: remove 1.0, keeping its configuration files"]);
+        assert_eq!((site.dpkg("shopd"), site.dpkg("shop-data")), ("un".into(), "ii  1.5".into()));
+    }
 }
 
 #[test]

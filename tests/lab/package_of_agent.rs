@@ -44,44 +44,46 @@ fn installed_it_changes_nothing_and_says_what_to_do_next() {
 
 #[test]
 fn everything_that_belongs_to_it_is_in_it() {
-    let host = Host::boot(Suite::Bookworm, "web-1");
-    host.install_agent();
-    let conffiles = host.run(&["dpkg-query", "-W", "-f", "${Conffiles}", "agentd"]).ok();
-    assert_eq!(conffiles.lines().filter(|line| line.contains("/etc/")).count(), 1, "{conffiles}");
-    assert!(conffiles.contains("/etc/agentd/agent.toml "), "{conffiles}");
-    // A page for the daemon, one for the command line, one for each of its commands.
-    let help = host.run(&["agentctl", "--help"]).ok();
-    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let commands = lines.map_while(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
-    let pages =
-        commands.filter_map(|line| line.split(' ').next()).map(|name| format!("man1/agentctl-{name}.1"));
-    let pages: Vec<String> =
-        ["man8/agentd.8".into(), "man1/agentctl.1".into()].into_iter().chain(pages).collect();
-    assert!(pages.len() > 10, "{pages:?}");
-    for page in pages {
-        host.run(&["gzip", "--test", &format!("/usr/share/man/{page}.gz")]).ok();
+    for suite in Suite::ALL {
+        let host = Host::boot(suite, "web-1");
+        host.install_agent();
+        let conffiles = host.run(&["dpkg-query", "-W", "-f", "${Conffiles}", "agentd"]).ok();
+        assert_eq!(conffiles.lines().filter(|line| line.contains("/etc/")).count(), 1, "{conffiles}");
+        assert!(conffiles.contains("/etc/agentd/agent.toml "), "{conffiles}");
+        // A page for the daemon, one for the command line, one for each of its commands.
+        let help = host.run(&["agentctl", "--help"]).ok();
+        let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+        let commands = lines.map_while(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+        let pages =
+            commands.filter_map(|line| line.split(' ').next()).map(|name| format!("man1/agentctl-{name}.1"));
+        let pages: Vec<String> =
+            ["man8/agentd.8".into(), "man1/agentctl.1".into()].into_iter().chain(pages).collect();
+        assert!(pages.len() > 10, "{pages:?}");
+        for page in pages {
+            host.run(&["gzip", "--test", &format!("/usr/share/man/{page}.gz")]).ok();
+        }
+        let docs = host.run(&["ls", "/usr/share/doc/agentd", "/usr/share/agentd/schema"]).ok();
+        let expected =
+            ["README", "declaration", "fingerprint", "history.md", "performance", "schema.md", "examples"];
+        for name in expected.into_iter().chain(["common.json", "event.json", "host.json", "role.json"]) {
+            assert!(docs.contains(name), "{name} is missing: {docs}");
+        }
+        host.run(&["agentctl", "check", "/usr/share/doc/agentd/examples/single-host"]).ok();
+        host.run(&["bash", "-n", "/usr/share/bash-completion/completions/agentctl"]).ok();
+        for file in ["zsh/vendor-completions/_agentctl", "fish/vendor_completions.d/agentctl.fish"] {
+            assert!(host.read(&format!("/usr/share/{file}")).contains("enroll"), "{file}");
+        }
+        let depends = host.run(&["dpkg-query", "-W", "-f", "${Depends}", "agentd"]).ok();
+        let names: Vec<&str> = depends.split(", ").map(|one| one.split(' ').next().unwrap_or(one)).collect();
+        let expected = ["libc6", "libgcc-s1", "nftables", "systemd"];
+        assert!(names.iter().all(|name| expected.contains(name)), "{depends}");
+        // One program under two names.
+        assert_eq!(host.run(&["readlink", "-f", "/usr/bin/agentctl"]).ok(), "/usr/sbin/agentd\n");
+        assert_eq!(
+            host.run(&["agentd", "--version"]).ok().replace("agentd", "agentctl"),
+            host.run(&["agentctl", "--version"]).ok()
+        );
     }
-    let docs = host.run(&["ls", "/usr/share/doc/agentd", "/usr/share/agentd/schema"]).ok();
-    let expected =
-        ["README", "declaration", "fingerprint", "history.md", "performance", "schema.md", "examples"];
-    for name in expected.into_iter().chain(["common.json", "event.json", "host.json", "role.json"]) {
-        assert!(docs.contains(name), "{name} is missing: {docs}");
-    }
-    host.run(&["agentctl", "check", "/usr/share/doc/agentd/examples/single-host"]).ok();
-    host.run(&["bash", "-n", "/usr/share/bash-completion/completions/agentctl"]).ok();
-    for file in ["zsh/vendor-completions/_agentctl", "fish/vendor_completions.d/agentctl.fish"] {
-        assert!(host.read(&format!("/usr/share/{file}")).contains("enroll"), "{file}");
-    }
-    let depends = host.run(&["dpkg-query", "-W", "-f", "${Depends}", "agentd"]).ok();
-    let names: Vec<&str> = depends.split(", ").map(|one| one.split(' ').next().unwrap_or(one)).collect();
-    let expected = ["libc6", "libgcc-s1", "nftables", "systemd"];
-    assert!(names.iter().all(|name| expected.contains(name)), "{depends}");
-    // One program under two names.
-    assert_eq!(host.run(&["readlink", "-f", "/usr/bin/agentctl"]).ok(), "/usr/sbin/agentd\n");
-    assert_eq!(
-        host.run(&["agentd", "--version"]).ok().replace("agentd", "agentctl"),
-        host.run(&["agentctl", "--version"]).ok()
-    );
 }
 
 #[test]

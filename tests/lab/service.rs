@@ -241,93 +241,101 @@ fn what_a_person_does_to_a_service_by_hand_is_undone() {
 
 #[test]
 fn what_is_to_rest_rests_whoever_starts_it() {
-    let host = Host::boot(Suite::Trixie, "web-1");
-    ship(&host, "web.service", contract::DAEMON);
-    host.sh("systemctl daemon-reload && systemctl enable --now web").ok();
-    let mut agent = agent_of(&host);
-    let down = Spec { enabled: Some(false), state: Some(Wish::Stopped), ..Spec::default() };
-    let masked = Spec { masked: Some(true), state: Some(Wish::Stopped), ..Spec::default() };
-    let nothing = unit("not-there.service", down.clone());
-    agent.declare(Specs::from([unit("web.service", down), unit("cron.service", masked), nothing]));
-    let report = agent.pass_now();
-    let synced = ResourceStatus::Synced;
-    assert_eq!(statuses(&report), [("cron.service", synced), ("web.service", synced)], "{report:?}");
-    assert_eq!(
-        (is(&host, "is-active", "web"), is(&host, "is-enabled", "web")),
-        ("inactive".into(), "disabled".into())
-    );
-    assert_eq!(
-        (is(&host, "is-active", "cron"), is(&host, "is-enabled", "cron")),
-        ("inactive".into(), "masked".into())
-    );
-    host.sh("systemctl unmask cron && systemctl start cron web").ok();
-    assert_eq!(statuses(&agent.pass_now()).len(), 2);
-    assert_eq!(
-        (is(&host, "is-active", "web"), is(&host, "is-active", "cron")),
-        ("inactive".into(), "inactive".into())
-    );
-    assert_eq!(statuses(&agent.pass_now()), []);
+    for suite in Suite::ALL {
+        let host = Host::boot(suite, "web-1");
+        ship(&host, "web.service", contract::DAEMON);
+        host.sh("systemctl daemon-reload && systemctl enable --now web").ok();
+        let mut agent = agent_of(&host);
+        let down = Spec { enabled: Some(false), state: Some(Wish::Stopped), ..Spec::default() };
+        let masked = Spec { masked: Some(true), state: Some(Wish::Stopped), ..Spec::default() };
+        let nothing = unit("not-there.service", down.clone());
+        agent.declare(Specs::from([unit("web.service", down), unit("cron.service", masked), nothing]));
+        let report = agent.pass_now();
+        let synced = ResourceStatus::Synced;
+        assert_eq!(statuses(&report), [("cron.service", synced), ("web.service", synced)], "{report:?}");
+        assert_eq!(
+            (is(&host, "is-active", "web"), is(&host, "is-enabled", "web")),
+            ("inactive".into(), "disabled".into())
+        );
+        assert_eq!(
+            (is(&host, "is-active", "cron"), is(&host, "is-enabled", "cron")),
+            ("inactive".into(), "masked".into())
+        );
+        host.sh("systemctl unmask cron && systemctl start cron web").ok();
+        assert_eq!(statuses(&agent.pass_now()).len(), 2);
+        assert_eq!(
+            (is(&host, "is-active", "web"), is(&host, "is-active", "cron")),
+            ("inactive".into(), "inactive".into())
+        );
+        assert_eq!(statuses(&agent.pass_now()), []);
+    }
 }
 
 #[test]
 fn a_killed_service_is_left_to_its_own_restart() {
-    let host = Host::boot(Suite::Bookworm, "web-1");
-    ship(&host, "web.service", &format!("[Service]\nRestart=always\nRestartSec=2\n{}", contract::DAEMON));
-    let mut agent = agent_of(&host);
-    agent.declare(Specs::from([unit("web.service", up())]));
-    agent.pass();
-    host.sh("systemctl kill --signal=KILL web").ok();
-    host.wait_until("systemd is about to restart it", SOON, || {
-        show(&host, "web", "SubState") == "auto-restart"
-    });
-    let report = agent.pass_now();
-    assert_eq!(statuses(&report), [("web.service", ResourceStatus::Failed)]);
-    assert!(message(&report, "web.service").contains("it ended (signal) and is left to its own Restart="));
-    host.wait_until("systemd restarts it", SOON, || is(&host, "is-active", "web") == "active");
-    // A start by hand, or by us, would have set the count to nothing.
-    assert_eq!(show(&host, "web", "NRestarts"), "1");
-    assert_eq!(statuses(&agent.pass_now()), []);
+    for suite in Suite::ALL {
+        let host = Host::boot(suite, "web-1");
+        ship(&host, "web.service", &format!("[Service]\nRestart=always\nRestartSec=2\n{}", contract::DAEMON));
+        let mut agent = agent_of(&host);
+        agent.declare(Specs::from([unit("web.service", up())]));
+        agent.pass();
+        host.sh("systemctl kill --signal=KILL web").ok();
+        host.wait_until("systemd is about to restart it", SOON, || {
+            show(&host, "web", "SubState") == "auto-restart"
+        });
+        let report = agent.pass_now();
+        assert_eq!(statuses(&report), [("web.service", ResourceStatus::Failed)]);
+        assert!(
+            message(&report, "web.service").contains("it ended (signal) and is left to its own Restart=")
+        );
+        host.wait_until("systemd restarts it", SOON, || is(&host, "is-active", "web") == "active");
+        // A start by hand, or by us, would have set the count to nothing.
+        assert_eq!(show(&host, "web", "NRestarts"), "1");
+        assert_eq!(statuses(&agent.pass_now()), []);
+    }
 }
 
 #[test]
 fn a_crash_loop_is_started_once_more_when_systemd_has_given_up() {
-    let host = Host::boot(Suite::Trixie, "web-1");
-    let text = "[Service]\nExecStart=/bin/sh -c 'echo run >> /root/runs; echo the port is taken; exit 1'\n\
+    for suite in Suite::ALL {
+        let host = Host::boot(suite, "web-1");
+        let text = "[Service]\nExecStart=/bin/sh -c 'echo run >> /root/runs; echo the port is taken; exit 1'\n\
                 Restart=always\nRestartSec=10ms\n";
-    ship(&host, "loop.service", text);
-    host.sh("systemctl daemon-reload && systemctl start loop").ok();
-    host.wait_until("systemd gives up", SOON, || is(&host, "is-active", "loop") == "failed");
-    let runs = || host.read("/root/runs").lines().count();
-    let before = runs();
-    let mut agent = agent_of(&host);
-    agent.declare(Specs::from([unit("loop.service", Spec { enabled: None, ..up() })]));
-    // It looks well for the moment in which it runs.
-    agent.pass();
-    host.wait_until("systemd gives up again", SOON, || is(&host, "is-active", "loop") == "failed");
-    // The first start followed the declaration and counts as no fight; from then on each one waits longer.
-    let began = std::time::Instant::now();
-    let (mut started, mut held) = (0, 0);
-    for turn in 0..20 {
-        let report = agent.pass();
-        let [("loop.service", status)] = statuses(&report)[..] else { panic!("turn {turn}: {report:?}") };
-        let is_told = matches!(
-            status,
-            ResourceStatus::Corrected | ResourceStatus::Failed | ResourceStatus::NotConverging
-        );
-        assert!(is_told, "turn {turn}: {status:?}");
-        // A start that fails at once is a start all the same.
-        match report.outcomes.is_empty() {
-            true => held += 1,
-            false => started += 1,
-        }
+        ship(&host, "loop.service", text);
+        host.sh("systemctl daemon-reload && systemctl start loop").ok();
+        host.wait_until("systemd gives up", SOON, || is(&host, "is-active", "loop") == "failed");
+        let runs = || host.read("/root/runs").lines().count();
+        let before = runs();
+        let mut agent = agent_of(&host);
+        agent.declare(Specs::from([unit("loop.service", Spec { enabled: None, ..up() })]));
+        // It looks well for the moment in which it runs.
+        agent.pass();
         host.wait_until("systemd gives up again", SOON, || is(&host, "is-active", "loop") == "failed");
+        // The first start followed the declaration and counts as no fight; from then on each one waits longer.
+        let began = std::time::Instant::now();
+        let (mut started, mut held) = (0, 0);
+        for turn in 0..20 {
+            let report = agent.pass();
+            let [("loop.service", status)] = statuses(&report)[..] else { panic!("turn {turn}: {report:?}") };
+            let is_told = matches!(
+                status,
+                ResourceStatus::Corrected | ResourceStatus::Failed | ResourceStatus::NotConverging
+            );
+            assert!(is_told, "turn {turn}: {status:?}");
+            // A start that fails at once is a start all the same.
+            match report.outcomes.is_empty() {
+                true => held += 1,
+                false => started += 1,
+            }
+            host.wait_until("systemd gives up again", SOON, || is(&host, "is-active", "loop") == "failed");
+        }
+        let elapsed = began.elapsed().as_secs();
+        let allowed = 1 + [2, 8, 26, 80].iter().filter(|wait| elapsed >= **wait).count();
+        assert!(started <= allowed && held > 0, "{started} starts in {elapsed} s, {held} times held");
+        // Each start of ours and what systemd makes of it: five runs, as its start limit allows.
+        let most = before + 6 * (1 + started);
+        assert!((before + 1..=most).contains(&runs()), "{before} runs before, {} after", runs());
     }
-    let elapsed = began.elapsed().as_secs();
-    let allowed = 1 + [2, 8, 26, 80].iter().filter(|wait| elapsed >= **wait).count();
-    assert!(started <= allowed && held > 0, "{started} starts in {elapsed} s, {held} times held");
-    // Each start of ours and what systemd makes of it: five runs, as its start limit allows.
-    let most = before + 6 * (1 + started);
-    assert!((before + 1..=most).contains(&runs()), "{before} runs before, {} after", runs());
 }
 
 #[test]

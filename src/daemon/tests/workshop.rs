@@ -72,13 +72,16 @@ fn the_author_of_the_line_that_demands_otherwise_is_in_the_history_of_a_drift() 
     std::fs::write(site.file(MOTD), "by hand").unwrap();
     site.sync();
     site.shows(MOTD, "a");
-    let author = || {
+    let history = || -> HistoryReply {
         let query = HistoryQuery { id: None, drifts: Some(DriftFilter::default()), passes: None };
-        let history: HistoryReply = site.ask(&Request::History(query)).unwrap();
-        history.drifts.into_iter().find_map(|drift| match drift.line_author {
+        site.ask(&Request::History(query)).unwrap()
+    };
+    let author = || {
+        history().drifts.into_iter().find_map(|drift| match drift.line_author {
             Some(LineAuthor::Written { revision, line: 1 }) => Some(revision.author),
             Some(_) | None => None,
         })
     };
-    until("the author is found", || author().as_deref() == Some("the author of roles/a.toml"));
+    let found = comes_true(|| author().as_deref() == Some("the author of roles/a.toml"));
+    assert!(found, "{:#?}", history().drifts);
 }

@@ -60,7 +60,13 @@ pub(super) fn apply(
     let written = write::batches(cx, &files.proofs, &plain);
     let tried = checked.iter().map(|(at, write)| (*at, write::checked(cx, &files.proofs, write)));
     for (at, result) in written.into_iter().chain(tried) {
-        results[at] = result.unwrap_or_else(OutcomeResult::from);
+        results[at] = match result {
+            Ok(kept) => {
+                files.laid.extend(kept.new.map(|new| (changes[at].key.clone(), new)));
+                write::outcome(&changes[at].key, &kept)
+            }
+            Err(not_done) => not_done.into(),
+        };
     }
     results
 }

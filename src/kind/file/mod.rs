@@ -45,6 +45,7 @@ use super::{
     ApplyCx, Desired, DiffCx, Difference, Kind, ObserveError, Observed, ParseCx, Planned, Specs, Want, Watch,
 };
 use crate::host::Host;
+use crate::host::files::Identity;
 use crate::model::{Content, Diagnostic, Key, KindName, Located, OutcomeResult};
 
 use proofs::{Proofs, Trust};
@@ -54,6 +55,8 @@ use proofs::{Proofs, Trust};
 pub struct Files {
     proofs: Proofs,
     aside: Aside,
+    /// What was laid down since the last look, under which identity.
+    laid: BTreeMap<Key, Identity>,
     /// Folders that were rid of what a crash left staged, since this process started.
     swept: BTreeSet<String>,
 }
@@ -133,6 +136,16 @@ impl Kind for Files {
                 let read = host.root.parent(path).and_then(|(folder, name)| folder.content(name));
                 matches!(read, Ok(Some(read)) if read.content == content && read.stat.identity == stat.identity)
             }
+        }
+    }
+
+    /// By the inode, its size and the time of its content: the time of change moved when it came to its place.
+    fn was_changed_by_others(&self, host: &Host, key: &Key) -> bool {
+        let Some(laid) = self.laid.get(key) else { return false };
+        match host.root.stat(Path::new(key.as_str())) {
+            Ok(Some(stat)) => Identity { ctime: laid.ctime, ..stat.identity } != *laid,
+            Ok(None) => true,
+            Err(_) => false,
         }
     }
 

@@ -26,6 +26,7 @@ pub(super) struct Look<'a> {
 
 pub(super) fn observe(files: &mut Files, host: &Host, want: &Want<'_, Spec>) -> Observed<State> {
     let full = want.only.is_none();
+    files.laid.clear();
     let ahead = match full && files.proofs.is_empty() {
         true => {
             let declared = want.specs.iter().map(|(key, declared)| (key, &declared.spec));

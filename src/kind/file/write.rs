@@ -36,7 +36,7 @@ pub(super) fn batches(
     cx: &ApplyCx<'_>,
     proofs: &Proofs,
     writes: &[(usize, Write<'_>)],
-) -> Vec<(usize, Result<OutcomeResult, NotDone>)> {
+) -> Vec<(usize, Result<Kept, NotDone>)> {
     let mut results = Vec::with_capacity(writes.len());
     for chunk in writes.chunks(AT_ONCE) {
         let durable = if chunk.len() >= MANY { Durable::Batch } else { Durable::Each };
@@ -48,11 +48,7 @@ pub(super) fn batches(
 }
 
 /// Writes a content that a program must agree to.
-pub(super) fn checked(
-    cx: &ApplyCx<'_>,
-    proofs: &Proofs,
-    write: &Write<'_>,
-) -> Result<OutcomeResult, NotDone> {
+pub(super) fn checked(cx: &ApplyCx<'_>, proofs: &Proofs, write: &Write<'_>) -> Result<Kept, NotDone> {
     let key = write.key;
     let folder = folder_of(cx, key, Durable::Each)?;
     let staged = stage(cx, &folder, write)?;
@@ -61,16 +57,16 @@ pub(super) fn checked(
     if check::looks_at_staged(write.check) {
         check::run(programs, write.check, Some(&staged.path())).map_err(refused)?;
         let pending = prepare(cx, proofs, write, staged, Purpose::Stay, Durable::Each)?;
-        return commit(cx, &folder, write, pending).map(|kept| outcome(key, &kept));
+        return commit(cx, &folder, write, pending);
     }
     let pending = prepare(cx, proofs, write, staged, Purpose::Trial, Durable::Each)?;
     let kept = commit(cx, &folder, write, pending)?;
     let passed = check::run(programs, write.check, None);
-    let Some(id) = &kept.id else { return Ok(outcome(key, &kept)) };
+    let Some(id) = &kept.id else { return Ok(kept) };
     match passed {
         Ok(()) => {
             cx.keep.pass(&cx.host.root, id)?;
-            Ok(outcome(key, &kept))
+            Ok(kept)
         }
         Err(why) => match cx.keep.fail(&cx.host.root, id) {
             Ok(()) => Err(NotDone::Failed(format!("{key} was put back as it was: {why}"))),
@@ -87,7 +83,7 @@ fn batch(
     proofs: &Proofs,
     writes: &[(usize, Write<'_>)],
     durable: Durable,
-) -> Vec<Result<OutcomeResult, NotDone>> {
+) -> Vec<Result<Kept, NotDone>> {
     let (folders, places) = open_folders(cx, writes, durable);
     let pending: Vec<Result<(&Folder, Pending<'_>), NotDone>> = writes
         .iter()
@@ -106,7 +102,7 @@ fn batch(
         .zip(pending)
         .map(|((_, write), pending)| {
             let (folder, pending) = pending?;
-            commit(cx, folder, write, pending).map(|kept| outcome(write.key, &kept))
+            commit(cx, folder, write, pending)
         })
         .collect();
     match sync_folders(cx, &folders, durable) {
@@ -182,7 +178,8 @@ fn commit(
     Ok(pending.commit()?)
 }
 
-fn outcome(key: &Key, kept: &Kept) -> OutcomeResult {
+/// What came of a write that was made.
+pub(super) fn outcome(key: &Key, kept: &Kept) -> OutcomeResult {
     match kept.how {
         How::Replaced => OutcomeResult::Done,
         How::InPlace => OutcomeResult::DoneNoting {
