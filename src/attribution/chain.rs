@@ -46,12 +46,7 @@ const OWN_UNITS: [&str; 3] = ["agentd.service", "agentd-apt.", "agentd-firewall"
 /// What a testimony comes to. `path` is what was changed, if it was a file.
 pub(super) fn finding(testimony: &Testimony, path: Option<&str>, gathered: &Gathered) -> Finding {
     let witness = &testimony.witness;
-    let Some(pid) = witness.pid else {
-        return Finding::Unnamed(
-            "the kernel named no process: whoever did it is outside of the agent's process namespace"
-                .to_owned(),
-        );
-    };
+    let Some(pid) = witness.pid else { return Finding::Unnamed(nobody(witness.source)) };
     if pid == gathered.own {
         return Finding::Own;
     }
@@ -97,6 +92,7 @@ pub(super) fn finding(testimony: &Testimony, path: Option<&str>, gathered: &Gath
     let mut evidence = vec![witness.source];
     let told = match witness.source {
         Evidence::Netfilter => "the kernel named it with the new rules",
+        Evidence::Bus => "D-Bus named it with the call",
         _ => "the kernel named it with the change",
     };
     let mut reason = format!("{told} (process {pid})");
@@ -172,6 +168,16 @@ fn either(pid: u32, one: &Executed, other: &Executed) -> String {
 
 fn one_of(image: &Executed) -> &str {
     if image.interpreter.is_empty() { &image.name } else { &image.interpreter }
+}
+
+fn nobody(source: Evidence) -> String {
+    match source {
+        Evidence::Bus => {
+            "systemd was asked for it over D-Bus by one who had gone before the bus could be asked who it was"
+        }
+        _ => "the kernel named no process: whoever did it is outside of the agent's process namespace",
+    }
+    .to_owned()
 }
 
 fn gone(pid: u32, caught: &Caught) -> String {

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::people::{self, Logins};
-use super::{Gathered, Processes, Question, Testimony, packages, services};
+use super::{Gathered, Processes, Question, Testimony, clients, packages};
 use crate::host::exec_cache::{self, ExecCache, Executed};
-use crate::host::{Host, apt_history, dpkg_log, journal, process};
+use crate::host::{Host, apt_history, dpkg_log, journal, logins, process};
 use crate::model::{Attribution, Caught, Evidence, KindName, ResourceId, ResourceStatus, Subject, Witness};
 use crate::reconcile::report::Seen;
 use crate::reconcile::{PassReport, Scope};
@@ -88,7 +88,7 @@ impl Inquiry {
             }
             let changed = match &witness.subject {
                 Subject::Path(path) => process::changed_at(&host.root.absolute(path)),
-                Subject::Rules { .. } => None,
+                Subject::Rules { .. } | Subject::Unit { .. } => None,
             };
             let changed = changed.and_then(|at| Duration::try_from(at.duration_since(booted)).ok());
             self.testimonies.push(Testimony { witness, changed });
@@ -270,8 +270,11 @@ impl Inquiry {
         let units: Vec<&str> = about(KindName::Service).map(|one| one.resource.key.as_str()).collect();
         if let Some(since) = about(KindName::Service).map(|one| one.good).min() {
             // Without the journal the answer is the same, less sure of itself.
-            gathered.units =
-                journal::of_units(&*host.programs, &units, gathered.wall(since)).unwrap_or_default();
+            let since = gathered.wall(since);
+            gathered.units = journal::of_units(&*host.programs, &units, since).unwrap_or_default();
+            if gathered.recent.is_none() {
+                gathered.logins.sudo = logins::of_sudo(&*host.programs, since).unwrap_or_default();
+            }
         }
         self.trace(&mut gathered);
         gathered
@@ -290,7 +293,7 @@ impl Inquiry {
         }
         let witnessed = gathered.testimonies.iter().filter_map(|one| one.witness.pid);
         let started = gathered.recent.iter().flatten();
-        let started = started.filter(|note| packages::is_package_tool(note) || services::is_client(note));
+        let started = started.filter(|note| packages::is_package_tool(note) || clients::is_client(note));
         let mut starts: BTreeSet<u32> = witnessed.chain(started.map(|note| note.pid)).collect();
         let known = gathered.testimonies.iter().filter_map(|one| match &one.witness.caught {
             Caught::Alive(facts) | Caught::Ended(facts) => Some(facts),

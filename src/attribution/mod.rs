@@ -9,6 +9,7 @@
 
 mod actor;
 mod chain;
+mod clients;
 mod files;
 mod firewall;
 pub mod gather;
@@ -119,7 +120,7 @@ pub fn attribute(question: &Question, gathered: &Gathered) -> Attribution {
     };
     let missed = attribution.evidence.first().and_then(|first| gathered.missed.get(first));
     match missed {
-        Some(missed) if *missed >= question.good => Attribution::unknown(format!(
+        Some(missed) if *missed > question.good => Attribution::unknown(format!(
             "events were lost since it was right: {} was seen, and whoever was not may have done it",
             attribution.actor.and_then(|actor| actor.process).map_or_else(String::new, |one| one.to_string()),
         )),

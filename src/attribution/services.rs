@@ -1,29 +1,13 @@
-//! Who stopped, started, enabled or disabled a unit. systemd does it for whoever asks, and does not say who that was:
-//! what is left is a program that was started with the unit's name and such a verb. At best that is `likely`.
+//! Who stopped, started, enabled or disabled a unit. systemd does it for whoever asks, and does not say who that was.
+//! What went over D-Bus is told by the bus with its caller; root's `systemctl` does not take the bus, and of that a
+//! program is left that was started with the unit's name and such a verb: at best that is `likely`.
 
-use super::chain::{self, Finding, Suspect};
-use super::scripts::{base, program};
+use super::chain::{Finding, Suspect};
+use super::clients;
 use super::{Gathered, Question, files, verdict};
-use crate::host::exec_cache::Executed;
 use crate::host::journal::UnitNote;
 use crate::model::{Attribution, Confidence, Deeds, Evidence};
 
-/// Programs that ask systemd for something.
-const CLIENTS: [&str; 11] = [
-    "busctl",
-    "dbus-send",
-    "deb-systemd-invoke",
-    "deb-systemd-helper",
-    "gdbus",
-    "init",
-    "invoke-rc.d",
-    "service",
-    "systemctl",
-    "telinit",
-    "update-rc.d",
-];
-/// Programs that send signals to processes by their name.
-const KILLERS: [&str; 2] = ["killall", "pkill"];
 /// What changes whether a unit runs. Calls over D-Bus begin with the same words: `StopUnit`.
 const RUN_VERBS: [&str; 14] = [
     "stop",
@@ -67,7 +51,7 @@ pub(super) fn attribute(question: &Question, gathered: &Gathered) -> Attribution
     if !about_running && let Some(attribution) = by_links(unit, question, gathered) {
         return attribution;
     }
-    by_command(unit, &verbs, question, gathered)
+    by_request(unit, &verbs, question, gathered)
 }
 
 /// Who changed the unit's own links and files, unless it was systemd on somebody's behalf.
@@ -85,89 +69,87 @@ fn by_links(unit: &str, question: &Question, gathered: &Gathered) -> Option<Attr
     (!findings.is_empty()).then(|| verdict::over(findings, gathered))
 }
 
-fn by_command(unit: &str, verbs: &[&str], question: &Question, gathered: &Gathered) -> Attribution {
-    let Some(_) = &gathered.recent else {
-        return Attribution::unknown(format!(
-            "systemd does not say who asked for it, and which programs were started is not known here{}",
-            told(unit, question, gathered)
-        ));
-    };
+fn by_request(unit: &str, verbs: &[&str], question: &Question, gathered: &Gathered) -> Attribution {
     let kills = ["kill"];
     let verbs = if ended_by_itself(unit, question, gathered) { &kills[..] } else { verbs };
-    let notes = gathered.newest_images(question.good);
-    let asked = |note: &&&Executed| asks(note, unit, verbs);
-    let facts = notes.iter().filter(asked).map(|note| (*note, chain::from_note(note, &gathered.processes)));
-    let mut suspects: Vec<Suspect> = facts
-        .filter(|(_, facts)| !chain::is_own(facts, gathered.own))
-        .map(|(note, facts)| Suspect {
-            facts,
-            evidence: vec![note.source],
-            confidence: Confidence::Likely,
-            reason: format!(
-                "the kernel noted that it was started with {unit} and such a verb as its arguments"
-            ),
-            when: note.since,
-        })
-        .collect();
-    // A script that calls another one of them: the one that really asked is the innermost.
-    let callers: Vec<u32> =
-        suspects.iter().flat_map(|one| one.facts.ancestors.iter().map(|up| up.pid)).collect();
-    suspects.retain(|one| !callers.contains(&one.facts.pid));
+    let job = note_of_job(unit, question, gathered);
+    let (mut suspects, mut unnamed) = (Vec::new(), None);
+    for finding in clients::over_bus(unit, verbs, question, gathered) {
+        match finding {
+            Finding::Own => {}
+            Finding::Named(suspect) => suspects.push(*suspect),
+            Finding::Unnamed(why) => unnamed = Some(why),
+        }
+    }
+    match (&gathered.recent, job) {
+        (Some(_), _) => suspects.extend(clients::by_arguments(unit, verbs, question, gathered)),
+        (None, Some(job)) => suspects.extend(clients::by_sudo(unit, verbs, question, gathered, job.at)),
+        (None, None) => {}
+    }
+    let mut suspects = innermost(suspects);
+    // What asks over the bus and is known by its arguments is the one who had gone when the bus was asked.
+    if let Some(why) = unnamed
+        && !suspects.iter().any(|one| clients::takes_the_bus(&one.facts))
+    {
+        return Attribution::unknown(why);
+    }
     if suspects.is_empty() {
-        return Attribution::unknown(format!(
-            "systemd does not say who asked for it, and no program was started with {unit} among its arguments{}",
-            told(unit, question, gathered)
-        ));
+        return Attribution::unknown(nobody(unit, question, gathered));
     }
     if !suspects.iter().any(|one| one.facts.euid == Some(0)) {
         return Attribution::unknown(format!(
-            "systemd does not say who asked for it, and who was started with {unit} among its arguments is not root: it may have been refused"
+            "systemd does not say for whom it did it, and who is known to have asked for it is not root and may have been refused: {}",
+            suspects.iter().map(|one| verdict::one_line(&one.facts)).collect::<Vec<_>>().join(", ")
         ));
     }
-    let when = suspects.iter().map(|one| one.when).max().unwrap_or_default();
-    if note_of_job(unit, question, gathered).is_some() {
-        for suspect in &mut suspects {
-            suspect.evidence.push(Evidence::Journal);
+    for suspect in &mut suspects {
+        // Who does not take the bus is not seen where programs are not noted; what no job followed did nothing.
+        if job.is_none() || gathered.recent.is_none() {
+            suspect.confidence = suspect.confidence.min(Confidence::Likely);
+        }
+        if job.is_some() {
             suspect.reason.push_str("; systemd noted the job");
+            if !suspect.evidence.contains(&Evidence::Journal) {
+                suspect.evidence.push(Evidence::Journal);
+            }
         }
     }
+    let when = suspects.iter().map(|one| one.when).max().unwrap_or_default();
     let attribution = verdict::among(suspects, gathered);
     let at = attribution.actor.is_some().then(|| gathered.wall(when));
     Attribution { at, ..attribution }
 }
 
-/// Whether it is a program that asks systemd for something, or that sends signals.
-pub(super) fn is_client(note: &Executed) -> bool {
-    let program = program(&note.interpreter, &note.command);
-    CLIENTS.contains(&program) || KILLERS.contains(&program)
+/// Each process once, by the strongest evidence, and of a script that calls another client the one that really asked.
+fn innermost(suspects: Vec<Suspect>) -> Vec<Suspect> {
+    let above = |one: &Suspect| one.facts.ancestors.iter().map(|up| up.pid).collect::<Vec<u32>>();
+    let callers: Vec<u32> = suspects.iter().flat_map(above).collect();
+    let below: Vec<u32> = suspects.iter().filter(|one| one.facts.pid != 0).flat_map(above).collect();
+    let mut left: Vec<Suspect> = Vec::new();
+    for suspect in suspects {
+        // Of one whom sudo started the number is not known.
+        let is_it = |known: &Suspect| {
+            let (known, one) = (&known.facts, &suspect.facts);
+            known.pid != 0 && (known.pid, known.started) == (one.pid, one.started)
+        };
+        // Whom sudo says it started is the one that the bus named below the same sudo.
+        let is_known = suspect.facts.pid == 0 && below.contains(&suspect.facts.parent);
+        if !is_known && !callers.contains(&suspect.facts.pid) && !left.iter().any(is_it) {
+            left.push(suspect);
+        }
+    }
+    left
 }
 
-fn asks(note: &Executed, unit: &str, verbs: &[&str]) -> bool {
-    let program = base(&note.interpreter);
-    let stem = unit.strip_suffix(".service").unwrap_or(unit);
-    let arguments = || note.command.iter().skip(1).map(String::as_str);
-    if KILLERS.contains(&program) {
-        return verbs.contains(&"kill") && arguments().any(|argument| argument == stem);
-    }
-    if !is_client(note) {
-        return false;
-    }
-    // `stop`, `--now`, or a call such as `StopUnit`: the unit may be named like a verb, and `is-enabled` only asks.
-    let is_verb = |argument: &str| {
-        let call = argument.rsplit('.').next().unwrap_or(argument).to_ascii_lowercase();
-        let is_word = verbs.contains(&argument);
-        !means(argument, unit, stem)
-            && (is_word || call.contains("unit") && verbs.iter().any(|verb| call.starts_with(verb)))
+fn nobody(unit: &str, question: &Question, gathered: &Gathered) -> String {
+    let what = match &gathered.recent {
+        Some(_) => format!("no program was started with {unit} among its arguments"),
+        None => "which programs were started is not known here".to_owned(),
     };
-    arguments().any(is_verb) && arguments().any(|argument| means(argument, unit, stem))
-}
-
-/// Whether an argument names the unit, or is a pattern that does.
-fn means(argument: &str, unit: &str, stem: &str) -> bool {
-    let by_pattern = argument.split_once('*').is_some_and(|(before, after)| {
-        unit.starts_with(before) && unit.ends_with(after) || stem.starts_with(before) && stem.ends_with(after)
-    });
-    argument == unit || argument == stem || by_pattern || argument.ends_with(&format!(":{unit}"))
+    format!(
+        "systemd does not say who asked for it, nobody asked over D-Bus, and {what}{}",
+        told(unit, question, gathered)
+    )
 }
 
 /// The first job systemd noted for the unit since then: a later one is the agent's, which puts it right.

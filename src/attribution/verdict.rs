@@ -45,7 +45,12 @@ pub(super) fn among(mut suspects: Vec<Suspect>, gathered: &Gathered) -> Attribut
     }
     suspects.push(newest);
     let head = suspects.iter().position(|head| {
-        suspects.iter().all(|one| one.facts.pid == head.facts.pid || descends(&one.facts, &head.facts))
+        // Of one whom sudo started the number is not known: that both are 0 makes nobody the same.
+        let is_it = |one: &ProcessFacts| {
+            (one.pid, one.started) == (head.facts.pid, head.facts.started) && one.pid != 0
+        };
+        let is_head = |one: &Suspect| std::ptr::eq(one, head) || is_it(&one.facts);
+        suspects.iter().all(|one| is_head(one) || descends(&one.facts, &head.facts))
     });
     match head {
         Some(head) => {

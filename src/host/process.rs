@@ -2,7 +2,7 @@
 //! one as soon as its bearer is gone. Formats: proc(5).
 
 use std::ffi::OsStr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -32,6 +32,14 @@ pub fn look(pid: u32, process: BorrowedFd<'_>) -> Caught {
     }
     let facts = Box::new(ProcessFacts { ancestors, ..facts });
     if has_ended { Caught::Ended(facts) } else { Caught::Alive(facts) }
+}
+
+/// The same for a process that is known to wait for something just now. Its number is not handed on so soon after: they
+/// are given in order, and there are millions.
+pub fn look_at_once(pid: u32) -> Caught {
+    let number = rustix::process::Pid::from_raw(pid.cast_signed());
+    let open = |number| rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty()).ok();
+    number.and_then(open).map_or(Caught::Gone(None), |handle| look(pid, handle.as_fd()))
 }
 
 /// The same without a handle, for a process that did something after `since` (on the clock that counts from boot) and
@@ -197,7 +205,6 @@ fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)] // a process that ends when it is told
 mod tests {
-    use std::os::fd::AsFd;
     use std::process::{Command, Stdio};
 
     use super::*;
@@ -216,6 +223,7 @@ mod tests {
             std::thread::yield_now();
         }
         let Caught::Alive(facts) = look(pid, handle.as_fd()) else { panic!("it lives") };
+        assert_eq!(look_at_once(pid), Caught::Alive(facts.clone()));
         assert_eq!((facts.pid, facts.parent, facts.name.as_str()), (pid, std::process::id(), "cat"));
         assert_eq!(facts.command, ["/bin/cat"]);
         assert!(facts.executable.as_ref().unwrap().ends_with("/bin/cat"), "{facts:?}");
@@ -234,7 +242,7 @@ mod tests {
         assert_eq!((left.executable, left.command.len(), left.name.as_str()), (None, 0, "cat"));
         assert_eq!((left.parent, left.uid), (facts.parent, facts.uid));
         child.wait().unwrap();
-        assert_eq!(look(pid, handle.as_fd()), Caught::Gone(None));
+        assert_eq!((look(pid, handle.as_fd()), look_at_once(pid)), (Caught::Gone(None), Caught::Gone(None)));
         // A number that someone else bears is not taken for the process that the handle stands for.
         assert_eq!(look(std::process::id(), handle.as_fd()), Caught::Gone(None));
     }

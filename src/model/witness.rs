@@ -60,6 +60,13 @@ pub enum Subject {
         /// The generation.
         generation: u32,
     },
+    /// A unit that systemd was asked to change.
+    Unit {
+        /// Its name as it was called. Untrusted text.
+        unit: String,
+        /// What was asked for, in the words of `systemctl`.
+        verb: &'static str,
+    },
 }
 
 /// What could be read of the process that an event named.

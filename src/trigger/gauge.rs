@@ -45,11 +45,16 @@ impl Gauge {
 
     /// It does not see, and why.
     pub fn blind(&self, since: Timestamp, why: &str) {
+        self.deaf(since, format!("{why}; the full pass covers it"));
+    }
+
+    /// It does not see what no full pass would show, and why.
+    pub fn deaf(&self, since: Timestamp, why: String) {
         let mut sight = self.sight();
         sight.live_since = None;
         sight.watches = 0;
         sight.blind_since.get_or_insert(since);
-        sight.message = Some(format!("{why}; the full pass covers it"));
+        sight.message = Some(why);
     }
 
     /// It saw something.

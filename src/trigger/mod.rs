@@ -6,6 +6,7 @@
 
 mod by_fanotify;
 mod by_inotify;
+mod callers;
 mod eyes;
 mod gauge;
 pub mod inbox;

@@ -1,5 +1,6 @@
 //! Watches units: systemd tells on the system bus what came of them. Where it cannot be heard (the bus or PID 1 was
-//! restarted) the watcher tries again with growing waits, and looks at all units once it hears again.
+//! restarted) the watcher tries again with growing waits, and looks at all units once it hears again. Who asked systemd
+//! for it is noted beside it, as far as that went over the bus.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use super::callers::Callers;
 use super::gauge::Gauge;
 use super::inbox::Inbox;
 use crate::host::clock::Clock;
@@ -31,7 +33,7 @@ const RESTART_SOON: Duration = Duration::from_secs(1);
 pub struct UnitWatch {
     shared: Arc<Shared>,
     units: Vec<UnitName>,
-    task: Option<JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -39,6 +41,7 @@ struct Shared {
     gauge: Gauge,
     inbox: Arc<Inbox>,
     clock: Arc<dyn Clock>,
+    callers: Callers,
 }
 
 impl UnitWatch {
@@ -50,7 +53,9 @@ impl UnitWatch {
     /// The same for the host whose file tree is seen at `root`, such as a container's.
     pub fn of_host_at(root: PathBuf, inbox: Arc<Inbox>, clock: Arc<dyn Clock>) -> Self {
         let gauge = Gauge::new("service", "dbus");
-        UnitWatch { shared: Arc::new(Shared { root, gauge, inbox, clock }), units: Vec::new(), task: None }
+        let callers = Callers::new(root.clone(), Arc::clone(&inbox), Arc::clone(&clock));
+        let shared = Arc::new(Shared { root, gauge, inbox, clock, callers });
+        UnitWatch { shared, units: Vec::new(), tasks: Vec::new() }
     }
 
     /// Watches exactly these units. On a runtime.
@@ -60,21 +65,22 @@ impl UnitWatch {
         }
         self.stop();
         if !units.is_empty() {
-            let (shared, units) = (Arc::clone(&self.shared), units.clone());
-            self.task = Some(tokio::spawn(async move { shared.watch(&units).await }));
+            let (shared, wanted) = (Arc::clone(&self.shared), units.clone());
+            self.tasks.push(tokio::spawn(async move { shared.callers.watch(&wanted).await }));
+            let (shared, wanted) = (Arc::clone(&self.shared), units.clone());
+            self.tasks.push(tokio::spawn(async move { shared.watch(&wanted).await }));
         }
         self.units = units;
     }
 
-    /// How it is; none while there is nothing to watch.
-    pub fn health(&self) -> Option<WatchHealth> {
-        self.task.as_ref().map(|_| self.shared.gauge.health())
+    /// How it is, and how it hears of who asks systemd; nothing while there is nothing to watch.
+    pub fn health(&self) -> Vec<WatchHealth> {
+        let gauges = [&self.shared.gauge, &self.shared.callers.gauge];
+        gauges.into_iter().take(self.tasks.len()).map(Gauge::health).collect()
     }
 
     fn stop(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
+        self.tasks.drain(..).for_each(|task| task.abort());
     }
 }
 
@@ -137,6 +143,8 @@ impl Shared {
                 Err(error) => return error,
             };
             self.gauge.event();
+            // Whoever asked for it was told of before.
+            self.callers.settled().await;
             self.inbox.look_at(std::iter::once(&look_at));
         }
     }

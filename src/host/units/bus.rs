@@ -184,6 +184,18 @@ impl Peer {
         }
     }
 
+    /// Has the bus tell us of what these rules match, to whomever it is addressed. From then on we may not speak.
+    pub(super) async fn become_monitor(&self, rules: &[String]) -> Result<(), BusError> {
+        const MONITORING: &str = "org.freedesktop.DBus.Monitoring";
+        COUNTERS.bus_called();
+        let (path, body) = ("/org/freedesktop/DBus", (rules, 0_u32));
+        let calling = self.0.call_method(Some(BUS), path, Some(MONITORING), "BecomeMonitor", &body);
+        match timeout(CALL_LIMIT, calling).await {
+            Ok(reply) => reply.map(drop).map_err(BusError::from),
+            Err(_) => Err(BusError::Late(CALL_LIMIT)),
+        }
+    }
+
     /// Everything the bus sends us from now on. To be read while there is one: its queue is short.
     pub(super) fn everything(&self) -> MessageStream {
         MessageStream::from(&self.0)
@@ -309,6 +321,18 @@ pub(super) fn object_of(unit: &str) -> String {
     path
 }
 
+/// The unit of an object: the reverse of [`object_of`]. None if it is no unit's.
+pub(super) fn unit_of(object: &str) -> Option<String> {
+    let label = object.strip_prefix(MANAGER_PATH)?.strip_prefix("/unit/")?;
+    let mut parts = label.split('_');
+    let mut name = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        name.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        name.extend(part.bytes().skip(2));
+    }
+    String::from_utf8(name).ok()
+}
+
 /// Awaits all, in their order of starting; the calls are on their way together.
 pub(super) async fn all<T: Send + 'static>(
     work: Vec<impl Future<Output = T> + Send + 'static>,
@@ -330,6 +354,14 @@ mod tests {
         assert_eq!(object_of("dbus.service"), "/org/freedesktop/systemd1/unit/dbus_2eservice");
         assert_eq!(object_of("getty@tty1.service"), "/org/freedesktop/systemd1/unit/getty_40tty1_2eservice");
         assert_eq!(object_of("9p.mount"), "/org/freedesktop/systemd1/unit/_39p_2emount");
+        for unit in ["dbus.service", "getty@tty1.service", "9p.mount", "a\\x2db.service"] {
+            assert_eq!(unit_of(&object_of(unit)).as_deref(), Some(unit));
+        }
+        for object in
+            ["/org/freedesktop/systemd1/unit/a_2", "/org/freedesktop/systemd1/unit/a_zz", "/x/unit/a"]
+        {
+            assert_eq!(unit_of(object), None, "{object}");
+        }
     }
 
     #[test]

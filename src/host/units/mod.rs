@@ -10,10 +10,12 @@
 //!             ├─ jobs: start, stop, reload and wait for the job's end
 //!             └─ transient: work outside our control group, and timers that fire without us
 //! UnitSignals ── what systemd tells without being asked; async, for the thread that waits for events
+//! UnitCalls   ── who asks systemd for what over the bus; async as well
 //! FakeUnits   ── the same behaviour without systemd; one contract test runs against both
 //! ```
 
 mod bus;
+mod calls;
 mod fake;
 mod files;
 mod jobs;
@@ -24,6 +26,7 @@ mod system;
 mod transient;
 mod types;
 
+pub use calls::{UnitCall, UnitCalls};
 pub use fake::FakeUnits;
 pub use name::{UnitKind, UnitName};
 pub use signals::{UnitSignal, UnitSignals};

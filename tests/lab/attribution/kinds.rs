@@ -20,6 +20,8 @@ held-stop = { state = "running", enabled = true }
 held-disable = { state = "running", enabled = true }
 held-mask = { state = "running", enabled = true }
 held-bus = { state = "running" }
+held-object = { state = "running" }
+held-tool = { state = "running" }
 held-kill = { state = "running" }
 held-unit = { state = "running" }
 held-denied = { state = "running" }
@@ -46,11 +48,13 @@ allow = ["tcp/8003"]
 pub const PACKAGES: [&str; 4] = ["held-apt", "held-purge", "held-dpkg", "held-unit"];
 
 /// The units that are laid on the machine.
-pub const UNITS: [&str; 8] = [
+pub const UNITS: [&str; 10] = [
     "held-stop",
     "held-disable",
     "held-mask",
     "held-bus",
+    "held-object",
+    "held-tool",
     "held-kill",
     "held-denied",
     "held-unit",
@@ -106,6 +110,21 @@ fn services() -> Vec<Way> {
             &format!("sudo {call} StopUnit ss held-bus.service replace > /dev/null"),
         )
         .by("/usr/bin/busctl"),
+        by_sudo(
+            "dbus-send to the unit's own object",
+            "service:held-object.service",
+            "sudo dbus-send --system --print-reply --dest=org.freedesktop.systemd1 \
+             /org/freedesktop/systemd1/unit/held_2dobject_2eservice org.freedesktop.systemd1.Unit.Stop string:replace > /dev/null",
+        )
+        .by("/usr/bin/dbus-send"),
+        // Nobody knows its name: the bus alone tells what it asked for.
+        by_sudo(
+            "a tool of one's own on the bus",
+            "service:held-tool.service",
+            "sudo /usr/local/bin/orchestrate",
+        )
+        .by("/usr/bin/python3")
+        .before("install -m 755 /srv/ways/orchestrate.py /usr/local/bin/orchestrate"),
         by_sudo(
             "kill of the main process",
             "service:held-kill.service",
