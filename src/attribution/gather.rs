@@ -12,6 +12,7 @@ use super::people::{self, Logins};
 use super::{Gathered, Processes, Question, Testimony, clients, packages};
 use crate::host::exec_cache::{self, ExecCache, Executed};
 use crate::host::{Host, apt_history, dpkg_log, journal, logins, process};
+use crate::kind::firewall::undo;
 use crate::model::{Attribution, Caught, Evidence, KindName, ResourceId, ResourceStatus, Subject, Witness};
 use crate::reconcile::report::Seen;
 use crate::reconcile::{PassReport, Scope};
@@ -260,6 +261,9 @@ impl Inquiry {
         };
         if asks(KindName::Package) || asks(KindName::Service) {
             gathered.recent = self.cache.as_ref().and_then(|cache| cache.recent(Duration::ZERO).ok());
+        }
+        if asks(KindName::Firewall) {
+            gathered.taken_back = undo::taken_back(host);
         }
         if asks(KindName::Package) {
             let text = apt_history::tail(&host.root.absolute(APT_HISTORY)).unwrap_or_default();

@@ -32,6 +32,7 @@ use crate::host::dpkg_log::DpkgNote;
 use crate::host::exec_cache::Executed;
 use crate::host::journal::UnitNote;
 use crate::host::logins::LoginNotes;
+use crate::kind::firewall::undo::TakenBack;
 use crate::model::{Attribution, Evidence, KindName, ProcessFacts, ResourceId, Witness};
 
 /// One drift whose maker is asked for.
@@ -91,6 +92,8 @@ pub struct Gathered {
     pub dpkg: Vec<DpkgNote>,
     /// What systemd noted of units, oldest first.
     pub units: Vec<UnitNote>,
+    /// That a firewall which nobody confirmed took itself back, if it did.
+    pub taken_back: Option<TakenBack>,
     /// Names of users.
     pub people: BTreeMap<u32, String>,
     /// Where the ssh connections come from, by the process id of the sshd that serves them.

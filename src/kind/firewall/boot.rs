@@ -6,6 +6,8 @@ use crate::host::files::{Attributes, FilesError};
 
 /// The agent's own folder.
 pub const FOLDER: &str = "/var/lib/agentd";
+/// What loads it.
+pub const UNIT: &str = "agentd-firewall.service";
 /// The file that `agentd-firewall.service` loads.
 pub const BOOT_FILE: &str = "/var/lib/agentd/firewall.nft";
 

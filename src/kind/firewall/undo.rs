@@ -98,6 +98,15 @@ pub enum Confirmation {
     },
 }
 
+/// That a change took itself back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenBack {
+    /// The unit that loaded what was there before.
+    pub unit: String,
+    /// Since when that is in force, on the clock that counts from boot; not earlier.
+    pub since: Duration,
+}
+
 /// What is on disk while a change waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Pending {
@@ -232,6 +241,20 @@ pub fn confirmation(host: &Host) -> Result<Confirmation, UndoError> {
         (true, _) => Confirmation::Settled,
         (false, true) => Confirmation::Undone { table, by_reboot },
         (false, false) => Confirmation::Awaited { table, loaded, left: deadline.saturating_sub(now) },
+    })
+}
+
+/// Whether and since when the last change is undone, and by which unit: whoever asks who changed the rules then asks
+/// about ourselves. None as well where the account can't be read.
+pub fn taken_back(host: &Host) -> Option<TakenBack> {
+    let by_reboot = match confirmation(host).ok()? {
+        Confirmation::Undone { by_reboot, .. } => by_reboot,
+        Confirmation::Settled | Confirmation::Awaited { .. } => return None,
+    };
+    let Pending { timer, deadline, .. } = read(host).ok()??;
+    Some(match by_reboot {
+        true => TakenBack { unit: boot::UNIT.to_owned(), since: Duration::ZERO },
+        false => TakenBack { unit: format!("{timer}.service"), since: deadline },
     })
 }
 
