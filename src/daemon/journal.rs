@@ -34,6 +34,9 @@ pub struct Lines {
     held_back: u64,
 }
 
+/// A storm's next line says how many were held back before it; once no more come, this says it.
+pub const SUMMED_AFTER: Duration = Duration::from_secs(10);
+
 impl Default for Lines {
     fn default() -> Self {
         Lines { pace: Pace::of_lines(), held_back: 0 }
@@ -51,11 +54,25 @@ impl Lines {
             self.held_back += 1;
             return false;
         }
+        self.sum_up();
+        true
+    }
+
+    /// Says how many were held back, unless it is too early for another line. Says whether nothing is left to say.
+    pub fn sum_up_in_time(&mut self, now: Duration) -> bool {
+        let may = !self.are_held_back() || self.pace.take(now);
+        if may {
+            self.sum_up();
+        }
+        may
+    }
+
+    /// Says how many were held back, if any were.
+    pub fn sum_up(&mut self) {
         let held_back = std::mem::take(&mut self.held_back);
         if held_back > 0 {
-            info!("{held_back} lines about drift were held back: `agentctl history` tells all of it");
+            info!("{held_back} more lines about drift were held back: `agentctl history` tells all of it");
         }
-        true
     }
 }
 
@@ -215,4 +232,20 @@ fn differs(id: &str, about: &About, author: &str) {
 
 fn shown(resource: &crate::model::ResourceId) -> String {
     escape::line(&resource.to_string()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_back_is_counted_and_said_once_there_is_time_for_it() {
+        let (mut lines, storm) = (Lines::default(), Duration::from_secs(1000));
+        let told = (0..1000).filter(|_| lines.may(storm)).count();
+        assert!((1..60).contains(&told), "{told}");
+        assert_eq!(lines.held_back, 1000 - told as u64);
+        assert!(!lines.sum_up_in_time(storm) && lines.are_held_back(), "no line to spare");
+        assert!(lines.sum_up_in_time(storm + SUMMED_AFTER) && !lines.are_held_back());
+        assert!(lines.sum_up_in_time(storm), "nothing is left to say");
+    }
 }

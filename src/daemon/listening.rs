@@ -154,6 +154,9 @@ impl Daemon {
         if Timers::take_due(&mut self.timers.fetch, at) {
             self.ask_remote();
         }
+        if Timers::take_due(&mut self.timers.sum, at) && !self.lines.sum_up_in_time(self.clock.since_boot()) {
+            self.sum_up_later();
+        }
         if Timers::take_due(&mut self.timers.pulse, at) {
             self.look_at_pulse();
         }

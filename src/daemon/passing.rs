@@ -88,10 +88,18 @@ impl Daemon {
             event::of_pass(report, Occasion { pass: summary.id, commit, at }, &self.view.lines, &view.lines);
         let lines = (&mut self.lines, self.clock.since_boot());
         journal::pass(&told, report, summary, revision, lines);
+        if self.lines.are_held_back() {
+            self.sum_up_later();
+        }
         // In a storm not each of them: the next one is later in the chain, and covers those before.
         let may_tell = !self.lines.are_held_back() || self.heads.take(self.clock.since_boot());
         head.iter().filter(|_| may_tell).for_each(journal::head);
         self.followers.tell(at, told);
+    }
+
+    /// Says how many lines were held back, even if no further one comes.
+    pub(super) fn sum_up_later(&mut self) {
+        self.timers.sum.get_or_insert_with(|| now_plus(journal::SUMMED_AFTER));
     }
 
     pub(super) fn passed(&mut self, ended: Result<PassEnded, Closed>) {

@@ -240,8 +240,7 @@ impl Daemon {
             pid: std::process::id(),
             started: clock.now(),
         };
-        let timers =
-            Timers { fetch: None, full_pass: None, retry: None, resume: None, lost: None, pulse: None };
+        let timers = Timers::default();
         let mut daemon = Daemon {
             follow,
             errands,
@@ -306,8 +305,9 @@ impl Daemon {
 
     /// Has the other thread finish the step at hand. Where that step is the work of others (apt in a unit of its
     /// own), they go on without us, and the next start takes it up.
-    async fn stop(&self, ears: &mut Ears, patience: Duration) {
+    async fn stop(&mut self, ears: &mut Ears, patience: Duration) {
         self.manager.stopping();
+        self.lines.sum_up();
         self.shop.close(&self.stopping);
         match tokio::time::timeout(patience, ears.ended.wait()).await {
             Ok(()) => info!("stopped"),

@@ -1,9 +1,9 @@
-//! The points in time the loop waits for. There are six, and one timer for all of them.
+//! The points in time the loop waits for. There are seven, and one timer for all of them.
 
 use tokio::time::Instant;
 
 /// When things are due.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Timers {
     /// The next fetch; none while one is under way or nothing is followed.
     pub fetch: Option<Instant>,
@@ -15,6 +15,8 @@ pub struct Timers {
     pub lost: Option<Instant>,
     /// The end of the suspension that ends first.
     pub resume: Option<Instant>,
+    /// The line of how many lines were held back, if no other brings it before.
+    pub sum: Option<Instant>,
     /// The next look at the pulse for the watchdog.
     pub pulse: Option<Instant>,
 }
@@ -22,7 +24,7 @@ pub struct Timers {
 impl Timers {
     /// The next one.
     pub fn next(&self) -> Option<Instant> {
-        let all = [self.fetch, self.full_pass, self.retry, self.lost, self.resume, self.pulse];
+        let all = [self.fetch, self.full_pass, self.retry, self.lost, self.resume, self.sum, self.pulse];
         all.into_iter().flatten().min()
     }
 
