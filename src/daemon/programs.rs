@@ -53,10 +53,14 @@ fn choose(
             (Some(cache), health("connector", 1, Some(why)))
         }
         Err(error) => {
+            let connector = chain(&error);
+            let neither = match connector == refused {
+                true => format!("neither bpf nor the process connector tells: {refused}"),
+                false => format!("{refused}; nor does the process connector tell: {connector}"),
+            };
             let why = format!(
-                "a program that ended before it could be looked at has no name: {refused}; nor does the process \
-                 connector tell: {}; changes by such are told as `unknown`",
-                chain(&error)
+                "a program that ended before it could be looked at has no name: {neither}; changes by such are told as \
+                 `unknown`"
             );
             info!("programs that are started are not noted: {why}");
             (None, health("proc", 0, Some(why)))
@@ -82,6 +86,12 @@ mod tests {
         assert!(health.message.unwrap().starts_with("not by bpf: the agent runs in a process namespace"));
         let (cache, health) = choose(now, refuses(), refuses);
         assert_eq!((cache.is_some(), health.method.as_str()), (false, "proc"));
-        assert!(health.message.unwrap().contains("nor does the process connector tell"));
+        let message = health.message.unwrap();
+        assert_eq!(message.matches("a process namespace of its own").count(), 1, "said twice: {message}");
+        let other = || -> Opened { Err(OpenError::Structures("none".to_owned())) };
+        let (_, health) = choose(now, refuses(), other);
+        assert!(
+            health.message.unwrap().contains("nor does the process connector tell: the kernel's structures")
+        );
     }
 }
