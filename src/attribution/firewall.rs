@@ -19,6 +19,7 @@ pub(super) fn attribute(question: &Question, gathered: &Gathered) -> Attribution
         matches!(one.witness.subject, Subject::Rules { .. }) && one.witness.since_boot >= question.good
     };
     let rules: Vec<&Testimony> = gathered.testimonies.iter().filter(is_it).collect();
+    let is_ours = !question.resource.key.as_str().starts_with("table/");
     let is_known = |one: &Testimony| facts_of(one, gathered).is_some();
     let (mut others, mut ours, mut by_hour) = (Vec::new(), None, Vec::new());
     for one in rules {
@@ -26,15 +27,20 @@ pub(super) fn attribute(question: &Question, gathered: &Gathered) -> Attribution
         match gathered.taken_back.as_ref().filter(|back| is_undo(one, back, gathered)) {
             Some(_) if is_known(one) => ours = Some((one, Confidence::Certain)),
             Some(_) => by_hour.push((one, finding)),
-            None => others.push(finding),
+            None => others.push((one.witness.since_boot, finding)),
         }
     }
     // Nothing but the hour tells: enough for one if there was no other.
     match (by_hour.len(), ours) {
         (1, None) => ours = Some((by_hour[0].0, Confidence::Likely)),
-        (_, _) => others.extend(by_hour.into_iter().map(|(_, finding)| finding)),
+        (_, _) => others.extend(by_hour.into_iter().map(|(one, finding)| (one.witness.since_boot, finding))),
     }
-    others.retain(|finding| *finding != Finding::Own);
+    others.retain(|(at, finding)| {
+        // The undo replaces our table as a whole: what was done to it before is gone.
+        let is_gone = ours.is_some_and(|(one, _)| is_ours && *at < one.witness.since_boot);
+        *finding != Finding::Own && !is_gone
+    });
+    let others: Vec<Finding> = others.into_iter().map(|(_, finding)| finding).collect();
     match (&gathered.taken_back, ours) {
         (Some(back), Some((one, confidence))) if others.is_empty() => {
             undone(back, Some(one), confidence, gathered)

@@ -39,6 +39,12 @@ fn a_firewall_that_took_itself_back_is_told_as_our_own_undo() {
     assert_eq!(two.confidence, Confidence::Unknown, "either may have been the undo");
     let later = of(vec![], vec![rules(200, 230_000)]);
     assert_eq!(later.confidence, Confidence::Unknown, "no undo comes so late");
+    // What was done to our table before is gone with it; other tables are not touched by it.
+    let before = vec![rules(190, 190_000), rules(200, 200_100)];
+    assert_eq!(of(vec![], before.clone()).confidence, Confidence::Likely);
+    let known = Gathered { taken_back: Some(back.clone()), ..gathered(vec![], before) };
+    let other = attribute(&question("firewall:table/ip filter", &["rules"]), &known);
+    assert_eq!(other.confidence, Confidence::Unknown);
     // Who changed the rules besides is named; who loads the same file by hand is no undo of ours.
     let person = image(201, "/usr/sbin/nft", &["nft", "flush", "ruleset"]);
     let besides = of(vec![undo.clone(), person], vec![rules(200, 200_100), rules(201, 201_100)]);

@@ -98,6 +98,11 @@ fn a_firewall_that_cuts_off_the_remote_takes_itself_back_and_stays_away() {
         assert_eq!(line["status"], "Failed", "{line}");
         assert!(line["message"].as_str().unwrap().contains("not confirmed in time"), "{line}");
     }
+    // Nobody else is asked who that was.
+    let told = host.run(&["agentctl", "history", "firewall:input/second", "--json", "--limit", "1"]).ok();
+    let told: Json = serde_json::from_str(&told).unwrap();
+    let unit = &told["drifts"][0]["attribution"]["actor"]["unit"];
+    assert!(unit.as_str().is_some_and(|unit| unit.starts_with("agentd-firewall-undo-")), "{told}");
     assert_eq!(rules(&host), before);
     // Until then the host is held to what was confirmed.
     host.run(&["nft", "flush", "ruleset"]).ok();
