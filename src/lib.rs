@@ -10,6 +10,7 @@ pub mod guard;
 pub mod host;
 pub mod keep;
 pub mod kind;
+pub mod metrics;
 pub mod model;
 pub mod reconcile;
 pub mod record;

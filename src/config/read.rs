@@ -45,6 +45,7 @@ pub(super) fn settings(document: &Located, faults: &mut Faults) -> Option<Settin
                 .get("packages")
                 .and_then(|table| packages(table, cx))
                 .unwrap_or(default.packages),
+            textfile: fields.get("metrics").and_then(|table| metrics(table, cx)),
         };
         fields.finish(cx);
         Some(settings)
@@ -190,6 +191,17 @@ fn packages(table: &Located, cx: &mut ParseCx<'_>) -> Option<package::Settings> 
     }
     fields.finish(cx);
     Some(settings)
+}
+
+/// The file's name ends as node_exporter wants it: it reads no other.
+fn metrics(table: &Located, cx: &mut ParseCx<'_>) -> Option<PathBuf> {
+    let mut fields = Fields::of("`metrics`", table, cx)?;
+    let textfile = parsed(&mut fields, "textfile", cx, |text| match absolute_path(text)? {
+        path if path.extension().is_some_and(|end| end == "prom") => Ok(path),
+        _ => Err(format!("`{}` is not read by node_exporter: let it end in .prom", text.escape_debug())),
+    });
+    fields.finish(cx);
+    textfile
 }
 
 fn control(table: &Located, cx: &mut ParseCx<'_>) -> Option<(Option<String>, Option<String>)> {

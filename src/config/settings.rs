@@ -47,6 +47,8 @@ pub struct Settings {
     pub confirm: Confirm,
     /// How packages are changed.
     pub packages: package::Settings,
+    /// The file that metrics are written to for node_exporter; none if they are not.
+    pub textfile: Option<PathBuf>,
 }
 
 /// Where the declaration comes from.
@@ -115,6 +117,7 @@ impl Default for Settings {
             guard_window: Duration::from_secs(60),
             confirm: Confirm::Auto,
             packages: package::Settings::default(),
+            textfile: None,
         }
     }
 }

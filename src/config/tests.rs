@@ -108,6 +108,9 @@ fn everything_that_can_be_set_is_read() {
             lock_wait = "1m"
             time_limit = "2h"
 
+            [metrics]
+            textfile = "/var/lib/prometheus/node-exporter/agentd.prom"
+
             [control]
             readers = "adm"
             changers = "ops"
@@ -131,7 +134,9 @@ fn everything_that_can_be_set_is_read() {
         guard_window,
         confirm,
         packages,
+        textfile,
     } = settings;
+    assert_eq!(textfile, Some("/var/lib/prometheus/node-exporter/agentd.prom".into()));
     assert_eq!((mode, host.as_deref()), (DriftMode::Enabled, Some("web-1.example.org")));
     assert_eq!((interval.as_secs(), full_pass.as_secs(), removal_limit), (30, 5400, 3));
     assert_eq!(protect.len(), 2);

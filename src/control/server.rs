@@ -103,7 +103,7 @@ impl Default for Limits {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The socket could not be made.
-    #[error("could not {doing} the control socket {}", path.display())]
+    #[error("could not {doing} the socket {}", path.display())]
     Bind {
         /// What was tried.
         doing: &'static str,

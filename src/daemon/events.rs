@@ -1,5 +1,7 @@
 //! Everything that can happen to the loop: one closed list.
 
+use tokio::sync::oneshot;
+
 use super::adoption::{Adopted, Adoption};
 use super::authors::Line;
 use super::errand::{Basis, Number};
@@ -38,6 +40,10 @@ pub enum Event {
     Asked(Box<Asked>),
     /// What a client asked for makes this worth a look, even if the host did not change.
     Wanted(Scope),
+    /// Somebody asks for the metrics.
+    Scraped(oneshot::Sender<String>),
+    /// Whether the metrics' file could be written: told when that changes.
+    Exposed(Result<(), String>),
     /// The time for one of the timers came.
     Timer,
     /// Read the settings again.

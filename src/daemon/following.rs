@@ -14,6 +14,7 @@ use super::run::{Daemon, now_plus};
 use crate::control::wire::Progress;
 use crate::host::facts::Facts;
 use crate::host::memory;
+use crate::metrics;
 use crate::model::{CommitId, Diagnostic, Severity, Trigger, fingerprint};
 use crate::reconcile::Scope;
 use crate::source::{Care, Fault, Fetched};
@@ -108,6 +109,14 @@ impl Daemon {
     }
 
     pub(super) fn fetched(&mut self, number: Number, answer: worker::fetch::Answered) {
+        let came_to = match &answer {
+            Ok(Ok(fetched)) if fetched.new || fetched.cloned.is_some() => metrics::Asked::Brought,
+            Ok(Ok(_)) => metrics::Asked::Nothing,
+            Ok(Err(_)) | Err(_) => metrics::Asked::Failed,
+        };
+        if let Some(Begun { at, care: _ }) = self.last_fetch {
+            self.tallies.asked(came_to, self.clock.since_boot().saturating_sub(at));
+        }
         if self.errands.fetched(number) {
             match answer {
                 Ok(Ok(fetched)) => self.reached_remote(fetched),

@@ -12,6 +12,7 @@ use crate::kind::Desired;
 use crate::model::CommitId;
 use crate::reconcile::Engine;
 use crate::record::{self, Applied, Fact, History, RecordError};
+use crate::status::standing;
 
 /// So many of the newest tries are looked at after a restart.
 const RECALLED: u32 = 4096;
@@ -37,6 +38,7 @@ impl Workshop {
             Err(error) => return self.begin_anew(&error),
         }
         self.recall();
+        self.recall_standing();
     }
 
     /// Puts another desired state in force: durable first, so that a crash right after continues with it.
@@ -115,6 +117,25 @@ impl Workshop {
             Ok(stories) => self.engine.recall(&stories, (now, self.host.clock.since_boot())),
             Err(error) => {
                 self.note(format!("waits of before the restart are forgotten: {}", chain(&error)));
+            }
+        }
+    }
+
+    /// What was not right when the agent ended is known, and told, already.
+    fn recall_standing(&mut self) {
+        let open = self.record.open_drifts().values().take(RECALLED as usize);
+        let numbers: Vec<_> = open.map(|open| open.id).collect();
+        let stories = match History::open(&self.state) {
+            Ok(Some(history)) => numbers.iter().map(|id| history.drift(*id)).collect(),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        match stories {
+            Ok::<Vec<_>, _>(stories) => {
+                self.standing.recall(stories.into_iter().flatten().map(standing::line_of_story));
+            }
+            Err(error) => {
+                self.note(format!("what differed before the restart is not known: {}", chain(&error)));
             }
         }
     }

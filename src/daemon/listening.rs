@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::events::Event;
+use super::exposing;
 use super::follow::{Branch, Follow};
 use super::run::{Daemon, DaemonError, now, now_plus};
 use super::service::Manager;
@@ -94,6 +95,8 @@ impl Daemon {
             Event::Confirmed(result) => self.confirmed(result),
             Event::Asked(asked) => self.asked(*asked),
             Event::Wanted(scope) => self.want_pass(scope, Trigger::Request),
+            Event::Scraped(answer) => self.scraped(answer),
+            Event::Exposed(result) => self.exposed(result),
             Event::Timer => self.timer(),
             Event::Reload => self.reload(Word::OfTheManager),
             Event::Terminate => return Flow::Stop,
@@ -196,16 +199,20 @@ impl Daemon {
         self.look_at_facts();
         self.ask_remote();
         self.want_pass(Scope::Full, Trigger::Request);
+        self.is_stale = true;
         self.refresh();
     }
 
     /// Who may ask what from now on, and who may connect at all.
     fn hand_over(&mut self, access: Access) {
         *self.access.lock().unwrap_or_else(PoisonError::into_inner) = access;
-        if let Err(error) = control::hand_over(&self.place.socket, access.readers) {
-            let message = super::chain(&error);
-            warn!("{message}");
-            self.notes.push(message);
+        let metrics = self.place.socket.with_file_name(exposing::SOCKET);
+        for socket in [&self.place.socket, &metrics] {
+            if let Err(error) = control::hand_over(socket, access.readers) {
+                let message = super::chain(&error);
+                warn!("{message}");
+                self.notes.push(message);
+            }
         }
     }
 

@@ -18,6 +18,7 @@ mod bounds;
 mod clients;
 mod errand;
 mod events;
+mod exposing;
 mod follow;
 mod followers;
 mod following;

@@ -9,6 +9,7 @@ use super::events::Event;
 use super::journal;
 use super::run::{Daemon, now_plus};
 use super::shop::Closed;
+use super::tally;
 use super::workshop::{PassDone, PassEnded, PassRequest, Stock, View};
 use crate::control::wire::Progress;
 use crate::model::Trigger;
@@ -94,6 +95,8 @@ impl Daemon {
         // In a storm not each of them: the next one is later in the chain, and covers those before.
         let may_tell = !self.lines.are_held_back() || self.heads.take(self.clock.since_boot());
         head.iter().filter(|_| may_tell).for_each(journal::head);
+        self.tallies.pass(report, summary, &tally::result(report), &told);
+        self.is_stale = true;
         self.followers.tell(at, told);
     }
 

@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::authors::Authors;
 use super::clients::Sync;
 use super::errand::Errands;
 use super::events::Event;
+use super::exposing::{self, Textfile};
 use super::follow::{Branch, Follow};
 use super::followers::Followers;
 use super::following::Begun;
@@ -38,6 +39,7 @@ use crate::host::facts::Facts;
 use crate::host::files::Root;
 use crate::keep::Contents;
 use crate::kind::package::Tuning;
+use crate::metrics::Tallies;
 use crate::model::{CommitId, Trigger};
 use crate::reconcile::{Engine, Scope};
 use crate::status::{AgentInfo, Snapshot, WatchHealth};
@@ -181,6 +183,13 @@ pub(super) struct Daemon {
     pub(super) syncs: Vec<Sync>,
     pub(super) followers: Followers,
     pub(super) notes: Vec<String>,
+    /// What was counted, for the metrics.
+    pub(super) tallies: Tallies,
+    pub(super) textfile: Textfile,
+    /// Why the metrics' file is not written, if it should be.
+    pub(super) textfile_fault: Option<String>,
+    /// Whether the metrics' file is not what it would be now.
+    pub(super) is_stale: bool,
 }
 
 /// The server's way into the loop.
@@ -224,10 +233,22 @@ impl Daemon {
         let (shop, ended) =
             Shop::start(workshop).map_err(system("start the thread that touches the host"))?;
 
-        let listener = control::bind(&place.socket, setup.access.readers).map_err(DaemonError::Control)?;
+        let readers = setup.access.readers;
+        let listener = control::bind(&place.socket, readers).map_err(DaemonError::Control)?;
         let access = Arc::new(Mutex::new(setup.access));
         let door = Arc::new(Door { sender: sender.clone(), access: Arc::clone(&access) });
         tokio::spawn(control::serve(listener, door, control::Limits::default()));
+        let mut notes = Vec::new();
+        match control::bind(&place.socket.with_file_name(exposing::SOCKET), readers) {
+            Ok(listener) => drop(tokio::spawn(exposing::serve(listener, sender.clone()))),
+            // The host is held all the same.
+            Err(error) => {
+                let message = super::chain(&error);
+                warn!("{message}");
+                notes.push(message);
+            }
+        }
+        let textfile = Textfile::new(Arc::clone(&place.aside), sender.clone());
 
         let inbox = Arc::new(Inbox::default());
         let mut armed = Watches::new(&inbox, &clock);
@@ -274,7 +295,11 @@ impl Daemon {
             pending: None,
             syncs: Vec::new(),
             followers: Followers::default(),
-            notes: Vec::new(),
+            notes,
+            tallies: Tallies::default(),
+            textfile,
+            textfile_fault: None,
+            is_stale: true,
         };
         let ears = Ears {
             events,

@@ -1,7 +1,7 @@
 //! From the settings to what the daemon is run with.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::bounds::Bounds;
@@ -44,6 +44,8 @@ pub struct Setup {
     pub packages: package::Settings,
     /// Who may ask what.
     pub access: Access,
+    /// The file that metrics are written to as well.
+    pub textfile: Option<PathBuf>,
 }
 
 /// Reads the settings below `folder` and makes them ready. The error is told as it is.
@@ -66,6 +68,7 @@ pub fn setup(folder: &Path) -> Result<Setup, String> {
         guard_window,
         confirm,
         packages,
+        textfile,
     } = settings;
     let remote = source.map(|source| source.remote()).transpose().map_err(|error| chain(&error))?;
     let host = match host {
@@ -94,6 +97,7 @@ pub fn setup(folder: &Path) -> Result<Setup, String> {
         stale_after,
         packages,
         access,
+        textfile,
     })
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::exposing;
 use super::journal;
 use super::run::Daemon;
 use super::workshop::View;
@@ -67,7 +68,7 @@ impl Daemon {
             last_pass: self.last_pass.clone(),
             next_full_pass: self.timers.full_pass.map(|due| self.wall_time(due)),
             reconciling: self.passing,
-            notes: self.notes.clone(),
+            notes: self.notes.iter().chain(&self.textfile_fault).cloned().collect(),
             reboot_required: std::path::Path::new("/run/reboot-required").exists(),
             stale_after: self.setup.stale_after,
         };
@@ -76,7 +77,11 @@ impl Daemon {
         if let Some(before) = &self.snapshot {
             let told = event::between(before, &made);
             journal::host(&told);
+            self.is_stale |= !told.is_empty() || exposing::has_changed(before, &made);
             self.followers.tell(made.at, told);
+        }
+        if std::mem::take(&mut self.is_stale) {
+            self.expose(&made);
         }
         self.snapshot = Some(Arc::new(made));
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tracing::warn;
 
 use super::bounds::Bounds;
@@ -18,7 +19,8 @@ use crate::host::{Host, memory};
 use crate::keep::{Contents, Keep};
 use crate::kind::Desired;
 use crate::model::{
-    Digest, DriftMode, Evidence, Health, KindName, ResourceStatus, Sync, Trigger, Verdict, Witness,
+    Attribution, Digest, DriftMode, Evidence, Health, KindName, ResourceId, ResourceStatus, Sync, Trigger,
+    Verdict, Witness,
 };
 use crate::reconcile::gate::Patience;
 use crate::reconcile::pass::{Removals, Stage};
@@ -146,6 +148,12 @@ pub struct View {
     pub confirmation: Option<Awaiting>,
     /// The head of the history that was noted last.
     pub head: Option<Noted>,
+    /// When the desired state in force was put in force.
+    pub applied_at: Option<Timestamp>,
+    /// The longest wait for a next attempt, of each kind that waits for one.
+    pub waits: BTreeMap<KindName, Duration>,
+    /// Who keeps changing contested resources back, as far as is known.
+    pub writers: BTreeMap<ResourceId, Attribution>,
 }
 
 impl Workshop {
@@ -194,6 +202,8 @@ impl Workshop {
             }
         };
         self.standing.absorb(&report, &scope, self.host.clock.now());
+        let open = self.record.open_drifts();
+        self.standing.date(|resource| open.get(resource).map(|drift| drift.seen));
         if triggers.contains(&Trigger::Interval) {
             self.tidy_daily();
         } else if self.keep.is_full() {
@@ -249,16 +259,24 @@ impl Workshop {
         let confirmation = Awaiting { confirmation, at: self.host.clock.now() };
         let unprovable = self.unprovable.filter(|_| !desired.firewall.is_empty()).map(str::to_owned);
         let notes = self.notes.iter().chain(self.standing.notes()).chain(&undone).chain(&unprovable);
+        let lines = self.standing.lines(shown_after);
+        let contested = lines.iter().filter(|line| line.status == ResourceStatus::Contested);
+        let writer =
+            |line: &ResourceLine| Some((line.resource.clone(), self.engine.writer(&line.resource)?.clone()));
+        let writers = contested.filter_map(writer).collect();
         View {
             desired: is_in_force.then(|| Arc::clone(desired)),
             declared: is_in_force.then_some(self.declared),
-            lines: self.standing.lines(shown_after),
+            lines,
             counts: self.standing.counts(),
             verdict: self.standing.verdict().filter(|_| is_in_force),
             suspensions: self.record.active_suspensions().iter().map(suspension_line).collect(),
             notes: notes.cloned().collect(),
             confirmation: Some(confirmation),
             head: self.record.noted(),
+            applied_at: self.record.fact(record::Fact::LastApplied).filter(|_| is_in_force),
+            waits: self.engine.waits(self.host.clock.since_boot()),
+            writers,
         }
     }
 

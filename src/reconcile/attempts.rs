@@ -135,6 +135,11 @@ impl Attempts {
         }
     }
 
+    /// Who was last found to change a resource.
+    pub fn writer(&self, resource: &ResourceId) -> Option<&Attribution> {
+        self.0.get(resource)?.writer.as_ref()
+    }
+
     /// It was found as declared: what was in vain before is settled.
     pub fn found_right(&mut self, is_right: impl Fn(&ResourceId) -> bool) {
         self.0.retain(|resource, attempt| {

@@ -228,6 +228,16 @@ impl Engine {
         self.attempts.changed_by(resource, writer);
     }
 
+    /// Who was last found to change a resource, as far as is known.
+    pub fn writer(&self, resource: &ResourceId) -> Option<&Attribution> {
+        self.attempts.writer(resource)
+    }
+
+    /// The longest wait for a next attempt, of each kind that waits for one.
+    pub fn waits(&self, now: Duration) -> BTreeMap<KindName, Duration> {
+        self.waiting.longest(now)
+    }
+
     /// How long before now what was tried may still matter.
     pub const RECALL: Duration = FORGIVEN_AFTER.saturating_mul(6);
 

@@ -110,12 +110,15 @@ pub fn pass(engine: &mut Engine, world: &World<'_>, order: &Order, memory: &mut 
         engine.held_removals = held;
     }
     report.plan = plan(engine, &cases);
+    let elapsed = || world.host.clock.since_boot().saturating_sub(started);
+    report.phases.observe = elapsed();
     (world.progress)(Stage::Observed(cases.iter().filter(|case| case.held.is_none()).count()));
 
     if order.purpose == Purpose::Apply {
         let done = caught_up.and_then(|()| write_down(&mut cases, memory)).and_then(|()| {
             let applied = apply(engine, world, &mut cases, memory, &mut report);
             // Whatever could not be written down meanwhile: what was changed is looked at.
+            report.phases.apply = elapsed().saturating_sub(report.phases.observe);
             (world.progress)(Stage::Verifying);
             verify(engine, world, &mut cases, started, memory, &mut settled, &mut report);
             applied.and(conclude(&cases, &scope, settled, memory, &report))
@@ -135,7 +138,8 @@ pub fn pass(engine: &mut Engine, world: &World<'_>, order: &Order, memory: &mut 
     engine.lanes.iter_mut().for_each(|lane| lane.rest());
     engine.perils.rest();
     report.work = COUNTERS.read().since(work);
-    report.duration = world.host.clock.since_boot().saturating_sub(started);
+    report.duration = elapsed();
+    report.phases.verify = report.duration.saturating_sub(report.phases.observe + report.phases.apply);
     report
 }
 

@@ -26,6 +26,8 @@ pub struct PassReport {
     pub notes: Vec<String>,
     /// How long it took.
     pub duration: Duration,
+    /// How long its parts took.
+    pub phases: Phases,
     /// The work it did.
     pub work: Counts,
     /// Something that waited can go on now, or somebody changed again what was just put right: pass again at once.
@@ -33,6 +35,17 @@ pub struct PassReport {
     /// The record could not be written: why, and what to do. Where this was so before the first change, none was
     /// made.
     pub record_fault: Option<String>,
+}
+
+/// How long the parts of a pass took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// Up to the plan.
+    pub observe: Duration,
+    /// Intents written down and changes made.
+    pub apply: Duration,
+    /// The second look, and what came of it all written down.
+    pub verify: Duration,
 }
 
 /// One resource that differed, and what became of it.

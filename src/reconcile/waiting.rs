@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::scope::{KindScope, Scope};
-use crate::model::ResourceId;
+use crate::model::{KindName, ResourceId};
 
 /// Noticed so often while it waits, a resource is in a storm; whoever fights about it shows less often.
 const STORM: u32 = 8;
@@ -87,6 +87,18 @@ impl Waiting {
         Some((first, Scope::of(due.map(|(_, resource)| resource.clone()))))
     }
 
+    /// The longest wait of each kind that has one.
+    pub fn longest(&self, now: Duration) -> BTreeMap<KindName, Duration> {
+        let mut longest = BTreeMap::new();
+        for (resource, wait) in &self.0 {
+            if let Some(left) = wait.due.and_then(|due| due.checked_sub(now)) {
+                let of_kind: &mut Duration = longest.entry(resource.kind).or_default();
+                *of_kind = left.max(*of_kind);
+            }
+        }
+        longest
+    }
+
     fn notice(&mut self, resource: &ResourceId, now: Duration) -> bool {
         let waits = |wait: &&mut Wait| wait.heed == Heed::Time && wait.due.is_some_and(|due| due > now);
         let Some(wait) = self.0.get_mut(resource).filter(waits) else { return false };
@@ -145,10 +157,12 @@ mod tests {
     #[test]
     fn what_waits_is_not_looked_at_and_what_does_not_is() {
         let mut waiting = waiting();
+        assert_eq!(waiting.longest(after(60)), [(KindName::File, Duration::from_secs(240))].into());
+        assert_eq!(waiting.longest(after(301)), BTreeMap::new());
         let mut noticed = Scope::of([id("motd"), id("issue")]);
         assert_eq!(waiting.without(noticed.clone(), after(1)), Scope::of([id("issue")]));
         assert_eq!(waiting.without(noticed.clone(), after(300)), noticed, "it is due");
-        noticed.add(&LookAt::Kind(crate::model::KindName::File));
+        noticed.add(&LookAt::Kind(KindName::File));
         assert_eq!(waiting.without(noticed.clone(), after(1)), noticed, "a whole kind is looked at");
         assert_eq!(waiting.without(Scope::Full, after(1)), Scope::Full);
         assert_eq!(waiting.next(), Some((after(300), Scope::of([id("motd")]))));

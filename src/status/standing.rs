@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::Timestamp;
 
 use super::{ResourceLine, Snapshot};
-use crate::model::{Health, Key, KindName, ResourceId, ResourceStatus, Sync};
+use crate::model::plan::Held;
+use crate::model::{Health, Key, KindName, ResourceId, ResourceStatus, Sync, Verdict};
 use crate::reconcile::report::Seen;
 use crate::reconcile::{PassReport, Scope};
+use crate::record::{DriftRecord, Settlement};
 
 /// How many corrections are shown after the fact; the record has all of them.
 const RECENT: usize = 20;
@@ -31,6 +33,11 @@ impl Standing {
         self.blind.clear();
         self.declared = declared;
         self.looked = false;
+    }
+
+    /// What differed when the agent ended, by its record: told already, and known since then.
+    pub fn recall(&mut self, lines: impl IntoIterator<Item = ResourceLine>) {
+        self.lines.extend(lines.into_iter().map(|line| (line.resource.clone(), line)));
     }
 
     /// Takes in what a pass over `scope` found and did.
@@ -70,6 +77,13 @@ impl Standing {
         if *scope == Scope::Full {
             self.notes = report.notes.clone();
             self.looked = true;
+        }
+    }
+
+    /// Since when something differs, where the record knows: the same before and after a restart.
+    pub fn date(&mut self, since: impl Fn(&ResourceId) -> Option<Timestamp>) {
+        for line in self.lines.values_mut() {
+            line.since = since(&line.resource).unwrap_or(line.since);
         }
     }
 
@@ -134,6 +148,54 @@ pub fn line_of(seen: &Seen, since: Timestamp) -> ResourceLine {
         since,
         corrected_ms: seen.took.map(|took| took.as_secs_f64() * 1000.0),
         attribution: seen.attribution.clone(),
+    }
+}
+
+/// A drift that is not over, as the status showed it when the agent ended.
+pub fn line_of_story(story: DriftRecord) -> ResourceLine {
+    let (status, message) = match (&story.held, &story.result) {
+        (Some(held), _) => (status_of_held(held, story.verdict), Some(held.to_string())),
+        (None, Some(Settlement::Failed(message))) => (ResourceStatus::Failed, Some(message.clone())),
+        (None, Some(Settlement::Waiting(what))) => {
+            (ResourceStatus::Waiting, Some(format!("waiting for {what}")))
+        }
+        (None, Some(Settlement::NotConverging)) => (ResourceStatus::NotConverging, None),
+        (
+            None,
+            Some(Settlement::Corrected | Settlement::Gone | Settlement::GivenUp | Settlement::Interrupted)
+            | None,
+        ) => (status_of_verdict(story.verdict), None),
+    };
+    ResourceLine {
+        resource: story.resource,
+        status,
+        verdict: Some(story.verdict),
+        missing: false,
+        fields: story.fields,
+        action: story.attempts.into_iter().next_back().map(|attempt| attempt.action),
+        message,
+        declared: story.place,
+        since: story.seen,
+        corrected_ms: None,
+        attribution: story.attribution,
+    }
+}
+
+fn status_of_held(held: &Held, verdict: Verdict) -> ResourceStatus {
+    match held {
+        Held::Suspended(_) => ResourceStatus::Suspended,
+        Held::Waiting(_) => ResourceStatus::Waiting,
+        Held::Failing(_) => ResourceStatus::Failed,
+        Held::Contested(_) => ResourceStatus::Contested,
+        Held::Warn | Held::BackOff(_) | Held::RemovalLimit(_) => status_of_verdict(verdict),
+    }
+}
+
+const fn status_of_verdict(verdict: Verdict) -> ResourceStatus {
+    match verdict {
+        Verdict::Drifted => ResourceStatus::Drifted,
+        Verdict::Behind => ResourceStatus::Behind,
+        Verdict::NotConverging => ResourceStatus::NotConverging,
     }
 }
 

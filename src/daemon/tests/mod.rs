@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // acts on files as a person would, and waits for threads
 
 mod forge;
+mod metrics;
 mod settings;
 mod stopping;
 mod trouble;
@@ -234,6 +235,7 @@ fn setup() -> Setup {
         unprovable: None,
         packages: package::Settings::default(),
         access: Access { readers: None, changers: None },
+        textfile: None,
     }
 }
 
