@@ -73,10 +73,16 @@ pub(super) fn program<'a>(executable: &'a str, command: &'a [String]) -> &'a str
 /// Whether this program certainly wrote no file before it made room for the next one.
 pub(super) fn wrote_nothing(image: &Executed) -> bool {
     let program = base(&image.interpreter);
-    if WRAPPERS.contains(&program) {
+    if WRAPPERS.contains(&program) || is_executor(image) {
         return true;
     }
     script(image).is_some_and(is_harmless)
+}
+
+/// systemd starts `systemd-executor` through a handle it keeps open (`/proc/self/fd/16`), so that its path tells nothing.
+fn is_executor(image: &Executed) -> bool {
+    let calls_itself = image.command.first().is_some_and(|name| base(name) == "systemd-executor");
+    calls_itself && image.parent == 1 && image.uid == 0 && image.interpreter.starts_with("/proc/self/fd/")
 }
 
 /// Whether its script redirects something into this path.
@@ -140,6 +146,10 @@ mod tests {
         assert!(!wrote_nothing(&image(7, "/bin/bash", &["-bash"])));
         assert!(!wrote_nothing(&image(7, "/bin/bash", &["bash", "-c", &"x".repeat(300)])), "it was cut");
         assert!(wrote_nothing(&image(7, "/usr/bin/env", &["env", "A=b", "x"])));
+        let handle =
+            image(7, "/proc/self/fd/16", &["/usr/lib/systemd/systemd-executor", "--deserialize", "16"]);
+        assert!(wrote_nothing(&Executed { parent: 1, ..handle.clone() }));
+        assert!(!wrote_nothing(&handle), "not by systemd");
         assert!(!wrote_nothing(&image(7, "/usr/bin/python3", &["python3", "-c", "x"])));
     }
 

@@ -127,10 +127,10 @@ fn innermost(suspects: Vec<Suspect>) -> Vec<Suspect> {
     let below: Vec<u32> = suspects.iter().filter(|one| one.facts.pid != 0).flat_map(above).collect();
     let mut left: Vec<Suspect> = Vec::new();
     for suspect in suspects {
-        // Of one whom sudo started the number is not known.
+        // Of one whom sudo started the number is not known, but that of the sudo.
         let is_it = |known: &Suspect| {
             let (known, one) = (&known.facts, &suspect.facts);
-            known.pid != 0 && (known.pid, known.started) == (one.pid, one.started)
+            (known.pid, known.started, known.parent) == (one.pid, one.started, one.parent)
         };
         // Whom sudo says it started is the one that the bus named below the same sudo.
         let is_known = suspect.facts.pid == 0 && below.contains(&suspect.facts.parent);

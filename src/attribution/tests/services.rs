@@ -204,6 +204,10 @@ fn where_programs_are_not_noted_sudo_tells_what_it_started_just_before_the_job()
         "sudo was asked to start it with nginx.service and such a verb as its arguments; systemd noted the job; \
          sudo noted the command"
     );
+    let (twice, _) = of(vec![note(40, STOPPED - 1, stop), note(40, STOPPED - 1, stop)], vec![]);
+    assert_eq!(twice, who, "what is known twice is one");
+    let reason = of(vec![note(40, STOPPED - 1, stop); 2], vec![]).1.reason;
+    assert!(!reason.contains("processes of the same program"), "{reason}");
     let session = attribution.actor.unwrap().session.unwrap();
     assert_eq!((session.id, session.sudo.as_deref()), (Some(3), Some(stop)));
     for (at, command) in [
