@@ -48,6 +48,7 @@ impl Workshop {
         basis: &Basis,
         accepted: &Accepted,
     ) -> Result<(), RecordError> {
+        self.see_to_ground();
         if desired == self.engine.desired() {
             // Compiled once more, for what it lays down or for a host that has changed: all of it is tried anew.
             self.engine.forgive();
@@ -105,7 +106,10 @@ impl Workshop {
     }
 
     /// Waits outlive a restart: what was tried lately stands in the history.
-    fn recall(&mut self) {
+    pub(super) fn recall(&mut self) {
+        if self.record.unavailable().is_some() {
+            return;
+        }
         let now = self.host.clock.now();
         let since = now.checked_sub(Engine::RECALL).unwrap_or(Timestamp::MIN);
         let tried = match History::open(&self.state) {
@@ -140,10 +144,10 @@ impl Workshop {
         }
     }
 
-    fn take_up(&mut self, desired: Arc<Desired>) {
+    pub(super) fn take_up(&mut self, desired: Arc<Desired>) {
+        // In force all the same; the next pass writes down what could not be, or changes nothing.
         if let Err(fault) = self.engine.adopt(desired, &mut self.record) {
-            // In force all the same; the next pass writes down what could not be, or changes nothing.
-            self.note(fault.to_string());
+            self.not_written(&fault.to_string());
         }
         self.declared = self.engine.desired().fingerprint().root();
         self.standing.adopt(self.engine.declared());

@@ -22,6 +22,7 @@ mod exposing;
 mod follow;
 mod followers;
 mod following;
+mod ground;
 mod guarding;
 mod in_force;
 mod journal;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::bounds::Bounds;
+use super::ground::Ground;
 use super::workshop::Workshop;
 use crate::attribution::gather::Inquiry;
 use crate::guard;
@@ -11,7 +12,7 @@ use crate::host::files::{Attributes, Root};
 use crate::keep::{Contents, Keep, Limits};
 use crate::model::{Digest, DriftMode};
 use crate::reconcile::{Engine, Perils};
-use crate::record::{AtWork, OpenState, Record, RecordError};
+use crate::record::{AtWork, OpenState, Opened, Record, RecordError};
 use crate::status::standing::Standing;
 
 /// Why the workshop could not be opened.
@@ -50,8 +51,8 @@ impl Workshop {
             Err(error) => notes.push(format!("what the agent is at work on can't be written down: {error}")),
         }
         let contents = Contents::in_folder(subfolder(&state, "contents")?);
-        let keep_root = subfolder(&state, "kept")?;
-        let keep = Keep::open(&keep_root, keep)
+        let kept = subfolder(&state, "kept")?;
+        let keep = Keep::open(&kept, keep)
             .map_err(|source| OpenError::Folder { what: "kept", source: source.into() })?;
         let recovered = keep
             .recover(&host.root)
@@ -60,21 +61,17 @@ impl Workshop {
         if let Err(error) = guard::firewall::recover(&host) {
             notes.push(error.to_string());
         }
-        let (record, opened) = Record::open(&state, Arc::clone(&host.clock)).map_err(OpenError::Record)?;
-        if let OpenState::Rebuilt { why, kept } = opened.state {
-            notes.push(format!(
-                "the record could not be used ({why}) and was begun anew; the old one is {}; nothing is pruned \
-                 until the agent brings it again",
-                kept.display()
-            ));
-        }
-        Ok(Workshop {
+        let (record, opened) = open_record(&state, &host).map_err(OpenError::Record)?;
+        notes.extend(opened.and_then(|opened| begun_anew(opened.state)));
+        let mut workshop = Workshop {
             host,
             engine,
             record,
             contents: Arc::new(contents),
             keep,
+            kept,
             state,
+            ground: Ground::default(),
             standing: Standing::default(),
             mode,
             bounds: Bounds::default(),
@@ -87,11 +84,37 @@ impl Workshop {
             basis: None,
             tidied: None,
             head_noted: None,
-        })
+        };
+        if let Some(why) = workshop.record.unavailable().map(str::to_owned) {
+            workshop.not_written(&why);
+        }
+        Ok(workshop)
     }
 }
 
-fn subfolder(state: &Root, name: &'static str) -> Result<Root, OpenError> {
+/// The record; what keeps it from being opened (no space, a failing device) does not keep the host from being
+/// watched. That another agent is at work does.
+fn open_record(state: &Root, host: &Host) -> Result<(Record, Option<Opened>), RecordError> {
+    match Record::open(state, Arc::clone(&host.clock)) {
+        Ok((record, opened)) => Ok((record, Some(opened))),
+        Err(error @ RecordError::Locked { .. }) => Err(error),
+        Err(error) => Ok((Record::stand_in(Arc::clone(&host.clock), &error)?, None)),
+    }
+}
+
+/// What a person should know of how the record was found.
+pub(super) fn begun_anew(state: OpenState) -> Option<String> {
+    match state {
+        OpenState::Rebuilt { why, kept } => Some(format!(
+            "the record could not be used ({why}) and was begun anew; the old one is {}; nothing is pruned until the \
+             agent brings it again, and what was suspended is not",
+            kept.display()
+        )),
+        OpenState::New | OpenState::Fine => None,
+    }
+}
+
+pub(super) fn subfolder(state: &Root, name: &'static str) -> Result<Root, OpenError> {
     state
         .create_dirs(name, Attributes::root(0o700))
         .map_err(|source| OpenError::Folder { what: name, source: source.into() })?;

@@ -36,13 +36,14 @@ pub struct Closed;
 
 impl Shop {
     /// Starts the thread. It ends after the job at hand once it is told to stop, or by a panic.
-    pub fn start(mut workshop: Workshop) -> std::io::Result<(Shop, Ended)> {
+    pub fn start(workshop: Workshop) -> std::io::Result<(Shop, Ended)> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let (end, ended) = oneshot::channel::<()>();
         let stopping = Arc::clone(&workshop.stopping);
         std::thread::Builder::new().name("pass".to_owned()).spawn(move || {
-            // Dropped however the thread ends.
+            // Dropped however the thread ends, and last: then the record is closed, and another agent may open it.
             let _end = end;
+            let mut workshop = workshop;
             while let Ok(job) = queue.recv()
                 && !stopping.load(Ordering::Relaxed)
             {

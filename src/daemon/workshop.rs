@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::bounds::Bounds;
 use super::errand::Basis;
+use super::ground::Ground;
 use super::setup::Setup;
 use super::tally;
 use crate::attribution::gather::Inquiry;
@@ -52,8 +53,12 @@ pub struct Workshop {
     pub contents: Arc<Contents>,
     /// What was replaced or removed.
     pub keep: Keep,
+    /// Where that lies.
+    pub(super) kept: Root,
     /// The state folder.
     pub state: Root,
+    /// What is wrong with what lies in it.
+    pub(super) ground: Ground,
     /// How everything stands.
     pub standing: Standing,
     /// The local settings' mode.
@@ -159,8 +164,9 @@ pub struct View {
 impl Workshop {
     /// Runs a pass all the way and writes it down, unless what was noticed is the echo of our own work, or is known.
     pub fn pass(&mut self, request: PassRequest) -> PassEnded {
+        let request = self.on_firm_ground(request);
         let done = self.look(request).map(Box::new);
-        PassEnded { done, next: self.engine.next_look() }
+        PassEnded { done, next: self.next_look() }
     }
 
     fn look(&mut self, request: PassRequest) -> Option<PassDone> {
@@ -201,6 +207,7 @@ impl Workshop {
                 0
             }
         };
+        self.wrote_down(&scope, report.record_fault.as_deref());
         self.standing.absorb(&report, &scope, self.host.clock.now());
         let open = self.record.open_drifts();
         self.standing.date(|resource| open.get(resource).map(|drift| drift.seen));
@@ -258,7 +265,9 @@ impl Workshop {
         let undone = undone.filter(|_| !is_over);
         let confirmation = Awaiting { confirmation, at: self.host.clock.now() };
         let unprovable = self.unprovable.filter(|_| !desired.firewall.is_empty()).map(str::to_owned);
-        let notes = self.notes.iter().chain(self.standing.notes()).chain(&undone).chain(&unprovable);
+        let ground = self.ground.notes();
+        let notes =
+            self.notes.iter().chain(&ground).chain(self.standing.notes()).chain(&undone).chain(&unprovable);
         let lines = self.standing.lines(shown_after);
         let contested = lines.iter().filter(|line| line.status == ResourceStatus::Contested);
         let writer =
@@ -269,7 +278,11 @@ impl Workshop {
             declared: is_in_force.then_some(self.declared),
             lines,
             counts: self.standing.counts(),
-            verdict: self.standing.verdict().filter(|_| is_in_force),
+            verdict: self
+                .standing
+                .verdict()
+                .filter(|_| is_in_force)
+                .map(|verdict| self.ground.judge(verdict)),
             suspensions: self.record.active_suspensions().iter().map(suspension_line).collect(),
             notes: notes.cloned().collect(),
             confirmation: Some(confirmation),

@@ -23,7 +23,8 @@ type Memory = BTreeMap<Digest, Arc<[u8]>>;
 
 enum Store {
     Memory(Mutex<Memory>),
-    Folder(Root),
+    /// As it was opened last: somebody may remove it.
+    Folder(Mutex<Arc<Root>>),
 }
 
 impl Contents {
@@ -34,7 +35,7 @@ impl Contents {
 
     /// Contents in a folder, which nobody but us may read (mode 0700).
     pub fn in_folder(root: Root) -> Self {
-        Contents::of(Store::Folder(root))
+        Contents::of(Store::Folder(Mutex::new(Arc::new(root))))
     }
 
     /// Whether something that was asked for was not there, or not whole, since this was last asked: then it is to
@@ -51,7 +52,8 @@ impl Contents {
                 lock(memory).entry(content.digest).or_insert_with(|| Arc::from(bytes));
             }
             Store::Folder(root) => {
-                if !lies(root, &content)? {
+                let root = self.present(root)?;
+                if !lies(&root, &content)? {
                     root.write(content.digest.to_string(), bytes, private())
                         .map_err(store("put a content"))?;
                 }
@@ -64,14 +66,14 @@ impl Contents {
     pub fn put_all<'b>(&self, all: impl IntoIterator<Item = &'b [u8]>) -> Result<Vec<Content>, KeepError> {
         let root = match &self.store {
             Store::Memory(_) => return all.into_iter().map(|bytes| self.put(bytes)).collect(),
-            Store::Folder(root) => root,
+            Store::Folder(root) => self.present(root)?,
         };
-        let folder = open(root)?;
+        let folder = open(&root)?;
         let (mut contents, mut staged) = (Vec::new(), Vec::new());
         for bytes in all {
             let content = Content::of(bytes);
             contents.push(content);
-            if !lies(root, &content)? {
+            if !lies(&root, &content)? {
                 let name = content.digest.to_string();
                 let file = folder.stage_file(name.as_ref(), bytes, private(), &Xattrs::default());
                 staged.push(file.map_err(store("put a content"))?);
@@ -95,7 +97,7 @@ impl Contents {
         };
         let root = match &self.store {
             Store::Memory(memory) => return lock(memory).get(digest).cloned().ok_or_else(missing),
-            Store::Folder(root) => root,
+            Store::Folder(root) => self.present(root)?,
         };
         let name = digest.to_string();
         let bytes = root.read(&name, CONTENT_LIMIT).map_err(store("read a content"))?.ok_or_else(missing)?;
@@ -112,6 +114,7 @@ impl Contents {
         match &self.store {
             Store::Memory(memory) => Ok(lock(memory).contains_key(digest)),
             Store::Folder(root) => {
+                let root = self.present(root)?;
                 Ok(root.stat(digest.to_string()).map_err(store("look for a content"))?.is_some())
             }
         }
@@ -126,9 +129,9 @@ impl Contents {
                 memory.retain(|digest, _| wanted.contains(digest));
                 return Ok(before - memory.len());
             }
-            Store::Folder(root) => root,
+            Store::Folder(root) => self.present(root)?,
         };
-        let folder = open(root)?;
+        let folder = open(&root)?;
         folder.sweep().map_err(store("sweep"))?;
         let mut taken = 0;
         for entry in folder.list().map_err(store("list"))? {
@@ -145,6 +148,16 @@ impl Contents {
     const fn of(store: Store) -> Self {
         Contents { store, lost: AtomicBool::new(false) }
     }
+
+    /// The folder, made anew if somebody removed it: then all that lay in it is to be put in again.
+    fn present(&self, root: &Mutex<Arc<Root>>) -> Result<Arc<Root>, KeepError> {
+        let mut root = lock(root);
+        if !root.is_in_place() {
+            *root = Arc::new(root.anew(super::store::private(0o700)).map_err(store("make a folder anew"))?);
+            self.lost.store(true, Ordering::Relaxed);
+        }
+        Ok(Arc::clone(&root))
+    }
 }
 
 /// Whether a content lies here in its full size: a file that a power cut left short is put again.
@@ -153,8 +166,8 @@ fn lies(root: &Root, content: &Content) -> Result<bool, KeepError> {
     Ok(stat.is_some_and(|stat| stat.size == content.size))
 }
 
-fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
-    memory.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn open(root: &Root) -> Result<Folder, KeepError> {

@@ -44,6 +44,11 @@ impl Keep {
         self.limits = limits;
     }
 
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Everything that is kept, newest first. Notes that cannot be read are left out; [`Keep::recover`] tells
     /// of them.
     pub fn list(&self) -> Result<Vec<Item>, KeepError> {

@@ -50,6 +50,11 @@ pub fn load_applied(state: &Root) -> Result<Applied, RecordError> {
     }
 }
 
+/// Whether a file of what was applied lies there, whole or not. What can't be looked at is not gone.
+pub fn is_applied_there(state: &Root) -> bool {
+    state.stat(CURRENT).map_or(true, |stat| stat.is_some())
+}
+
 /// The desired state before the last applied one, if it is kept and whole.
 pub fn load_previous(state: &Root) -> Result<Option<Desired>, RecordError> {
     load(state, PREVIOUS)

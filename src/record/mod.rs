@@ -43,7 +43,7 @@ use crate::host::files::FilesError;
 use crate::kind::Reaction;
 use crate::model::ResourceId;
 
-pub use applied::{Applied, load_applied, load_previous, set_applied_aside, store_applied};
+pub use applied::{Applied, is_applied_there, load_applied, load_previous, set_applied_aside, store_applied};
 pub use at_work::AtWork;
 pub use chain::{Entry, Head, Noted, Verification};
 pub use drifts::{DriftId, Effect, Next, OpenDrift, Settled, Settlement, Sighting};
@@ -70,14 +70,21 @@ pub struct Record {
     noted: Option<Noted>,
     current: Option<passes::PassStart>,
     /// Held for as long as the record is open; the kernel lets go of it when the process ends.
-    lock: OwnedFd,
+    _lock: Option<Lock>,
+    /// The inode of the file that was opened.
+    file: Option<(u64, u64)>,
+    /// Why nothing can be written down, if this only stands in for a record that can't be opened.
+    unavailable: Option<String>,
 }
 
-impl Drop for Record {
+/// The word that there is one writer.
+struct Lock(OwnedFd);
+
+impl Drop for Lock {
     /// Lets go of the lock by word: a program that is just being started holds a copy of the file for a moment.
     fn drop(&mut self) {
         // If it fails, closing does it.
-        let _ = rustix::fs::flock(&self.lock, rustix::fs::FlockOperation::Unlock);
+        let _ = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock);
     }
 }
 
@@ -105,6 +112,12 @@ pub enum RecordError {
         /// What was tried on what, and what the system said.
         #[source]
         source: FilesError,
+    },
+    /// There is none that could be written: a stand-in holds its place.
+    #[error("it can't be opened: {why}")]
+    Unavailable {
+        /// What is in the way.
+        why: String,
     },
     /// The database refused.
     #[error("the record could not {doing}")]
@@ -138,7 +151,10 @@ impl RecordError {
         match self {
             RecordError::Database { source, .. } => schema::is_damage(source),
             RecordError::Damaged { .. } | RecordError::AppliedDamaged { .. } => true,
-            RecordError::Locked { .. } | RecordError::Lock { .. } | RecordError::Files { .. } => false,
+            RecordError::Locked { .. }
+            | RecordError::Lock { .. }
+            | RecordError::Files { .. }
+            | RecordError::Unavailable { .. } => false,
         }
     }
 }
@@ -179,6 +195,9 @@ impl Record {
         durability: Durability,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, RecordError> {
+        if let Some(why) = &self.unavailable {
+            return Err(RecordError::Unavailable { why: why.clone() });
+        }
         let failed = |source| RecordError::Database { doing, source };
         let level = match durability {
             Durability::Synced => "FULL",

@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use super::applied::{ours, unusable};
 use super::chain::{self, Entry, Ledger};
-use super::{Record, RecordError, notes, ownership, schema};
+use super::{Lock, Record, RecordError, notes, ownership, schema};
 use crate::host::clock::Clock;
 use crate::host::files::{FileType, Folder, Root};
 use crate::model::ResourceId;
@@ -68,15 +68,58 @@ impl Record {
             }
             Err(error) => return Err(error),
         };
-        let Loaded { db, resources, levels, notes, open, ledger } = loaded;
         let mut record =
-            Record { db, clock, resources, levels, notes, open, ledger, noted: None, current: None, lock };
+            Record { _lock: Some(Lock(lock)), file: identity(state), ..Record::of(loaded, clock) };
         if let OpenState::Rebuilt { why, .. } = &found {
             record.append("note that it was begun anew", &[Entry::Rebuilt { why: why.clone() }])?;
         }
         let interrupted = record.interrupt_pending()?;
         Ok((record, Opened { state: found, interrupted }))
     }
+
+    /// What takes the place of a record that can't be opened now: it knows nothing and refuses every write, so that the
+    /// host is looked at and nothing on it is changed.
+    pub fn stand_in(clock: Arc<dyn Clock>, why: &RecordError) -> Result<Record, RecordError> {
+        let failed = |source| RecordError::Database { doing: "be stood in for", source };
+        let db = schema::in_memory().map_err(failed)?;
+        let loaded = read(db).map_err(failed)?;
+        Ok(Record { unavailable: Some(chain_of(why)), ..Record::of(loaded, clock) })
+    }
+
+    /// Why this is only a stand-in, if it is.
+    pub fn unavailable(&self) -> Option<&str> {
+        self.unavailable.as_deref()
+    }
+
+    /// Whether the file that was opened is the one that lies in the state folder: somebody may have removed it. What
+    /// can't be looked at is not gone.
+    pub fn is_in_place(&self, state: &Root) -> bool {
+        let there = state.stat(Path::new(FOLDER).join(FILE));
+        there.map_or(true, |there| there.map(|stat| (stat.identity.device, stat.identity.inode)) == self.file)
+    }
+
+    fn of(loaded: Loaded, clock: Arc<dyn Clock>) -> Record {
+        let Loaded { db, resources, levels, notes, open, ledger } = loaded;
+        Record {
+            db,
+            clock,
+            resources,
+            levels,
+            notes,
+            open,
+            ledger,
+            noted: None,
+            current: None,
+            _lock: None,
+            file: None,
+            unavailable: None,
+        }
+    }
+}
+
+fn identity(state: &Root) -> Option<(u64, u64)> {
+    let stat = state.stat(Path::new(FOLDER).join(FILE)).ok().flatten()?;
+    Some((stat.identity.device, stat.identity.inode))
 }
 
 struct Loaded {
@@ -117,13 +160,18 @@ fn load(state: &Root) -> Result<Option<Loaded>, RecordError> {
     check(&db)?;
     schema::migrate(&mut db).map_err(failed)?;
     let missing = || RecordError::Damaged { what: "the head of its history is missing".into() };
-    let mut ledger = chain::read_ledger(&db).map_err(failed)?.ok_or_else(missing)?;
+    chain::read_ledger(&db).map_err(failed)?.ok_or_else(missing)?;
+    read(db).map(Some).map_err(failed)
+}
+
+fn read(db: Connection) -> rusqlite::Result<Loaded> {
+    let mut ledger = chain::read_ledger(&db)?.unwrap_or_default();
     ledger.pass = ledger.passes;
-    let mut notes = notes::read_all(&db).map_err(failed)?;
-    let open = notes::take_open(&mut notes).map_err(failed)?;
-    let resources = ownership::read(&db).map_err(failed)?;
-    let levels = ownership::read_levels(&db).map_err(failed)?;
-    Ok(Some(Loaded { db, resources, levels, notes, open, ledger }))
+    let mut notes = notes::read_all(&db)?;
+    let open = notes::take_open(&mut notes)?;
+    let resources = ownership::read(&db)?;
+    let levels = ownership::read_levels(&db)?;
+    Ok(Loaded { db, resources, levels, notes, open, ledger })
 }
 
 fn check(db: &Connection) -> Result<(), RecordError> {

@@ -64,6 +64,13 @@ pub fn create(file: &Path) -> rusqlite::Result<()> {
     db.close().map_err(|(_, error)| error)
 }
 
+/// Empty tables that nobody ever reads again.
+pub fn in_memory() -> rusqlite::Result<Connection> {
+    let mut db = Connection::open_in_memory()?;
+    migrate(&mut db)?;
+    Ok(db)
+}
+
 fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::hash::RandomState::new().build_hasher().finish()

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::confine::{Reach, confine, user};
 use super::{Worker, WorkerError, read_request, write_answer};
+use crate::host::files::{Attributes, FileType, Root};
 use crate::host::handover;
 use crate::host::privilege::Limits;
 use crate::host::program::{Programs, ProgramsBeside};
@@ -37,9 +38,28 @@ pub type Answered = Result<Result<Fetched, FetchError>, WorkerError>;
 pub fn run(request: &Request) -> Answered {
     let name = Worker::Fetch.name();
     let run = Worker::Fetch.run(request, request.remote.deadlines.total + GRACE)?;
+    user().and_then(|user| prepare(&request.store, user)).map_err(|source| {
+        let what = format!("make {} ready for the fetching process", request.store.display());
+        WorkerError::Storage { what, source }
+    })?;
     // Beside the pass: that fetches go on is no proof that it does.
     let done = ProgramsBeside.run(&run).map_err(|source| WorkerError::Process { name, source })?;
     super::answer(name, &done)
+}
+
+/// Makes the folder of the store if somebody removed it, for the user that is to write there. Who is not root works as
+/// themselves.
+fn prepare(store: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
+    let (Some(above), Some(name)) = (store.parent(), store.file_name()) else { return Ok(()) };
+    let wanted = Attributes { uid, gid, mode: 0o700 };
+    let above = Root::open(above)?;
+    match above.stat(name).map_err(io::Error::other)? {
+        None => above.create_dir(name, wanted).map_err(io::Error::other),
+        Some(stat) if stat.kind == FileType::Directory && stat.uid != uid => {
+            above.set_attributes(name, wanted).map(drop).map_err(io::Error::other)
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 /// The process itself.
@@ -109,4 +129,26 @@ fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path).map_err(at)?.take(LARGEST).read_to_end(&mut bytes).map_err(at)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_store_that_somebody_removed_is_made_anew_for_the_user_that_writes_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("source");
+        let seen = || {
+            let meta = std::fs::metadata(&store).unwrap();
+            (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+        };
+        prepare(&store, (12, 34)).unwrap();
+        assert_eq!(seen(), (12, 34, 0o700));
+        // Made by hand, as root: nobody else could write there.
+        prepare(&store, (56, 78)).unwrap();
+        assert_eq!(seen(), (56, 78, 0o700));
+    }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // acts on files as a person would, and waits for threads
 
 mod forge;
+mod ground;
 mod metrics;
 mod settings;
 mod stopping;

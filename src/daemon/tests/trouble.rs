@@ -8,7 +8,7 @@ use crate::model::vocabulary::{Health, Sync};
 use crate::source::{Care, Fault};
 
 /// Gives the state a small disk of its own, which only this test's threads see.
-fn on_a_small_disk(site: &Site) {
+pub(super) fn on_a_small_disk(site: &Site) {
     let nothing = None::<&str>;
     unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).expect("a mount namespace needs root");
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).unwrap();
@@ -16,7 +16,7 @@ fn on_a_small_disk(site: &Site) {
 }
 
 /// Fills the disk to its last byte; gives the file to remove.
-fn fill(site: &Site) -> PathBuf {
+pub(super) fn fill(site: &Site) -> PathBuf {
     let path = site.path("state/filler");
     let file = std::fs::File::create(&path).unwrap();
     for size in [4096, 1] {

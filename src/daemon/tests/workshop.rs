@@ -69,6 +69,8 @@ fn the_author_of_the_line_that_demands_otherwise_is_in_the_history_of_a_drift() 
     use crate::model::LineAuthor;
     use crate::record::DriftFilter;
     let site = Site::following(&[(MOTD, "a")]);
+    // The pass that laid it down is over.
+    site.sync();
     std::fs::write(site.file(MOTD), "by hand").unwrap();
     site.sync();
     site.shows(MOTD, "a");

@@ -31,6 +31,7 @@ pub use tree::Measure;
 pub use write::{How, Staged, Written, is_staged_name};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 /// The root of a file tree: `/`, the folder an offline apply or a test works on, or the agent's own state.
 #[derive(Debug)]
@@ -72,6 +73,28 @@ impl Root {
     /// The folder handle (opened for its path only).
     pub fn handle(&self) -> &OwnedFd {
         &self.handle
+    }
+
+    /// Whether the folder that was opened is the one that lies at its path: somebody may have removed or replaced it.
+    /// What can't be looked at is not gone.
+    pub fn is_in_place(&self) -> bool {
+        let inode = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+        match (rustix::fs::stat(&self.path), rustix::fs::fstat(&self.handle)) {
+            (Ok(there), Ok(ours)) => inode(there) == inode(ours),
+            (Err(Errno::NOENT | Errno::NOTDIR), _) => false,
+            (Err(_), _) | (_, Err(_)) => true,
+        }
+    }
+
+    /// The folder at this path as it is now, made with these attributes if there is none. The folder above must be there.
+    pub fn anew(&self, attributes: Attributes) -> Result<Root, FilesError> {
+        let (above, name) = split(&self.path)?;
+        let open = |path: &Path| {
+            let opened = Root::open(path);
+            opened.map_err(|source| FilesError::Io { operation: "open", path: path.to_owned(), source })
+        };
+        open(above)?.create_dirs(name, attributes)?;
+        open(&self.path)
     }
 
     /// The path of a file below this root as the whole system names it.

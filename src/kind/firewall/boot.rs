@@ -6,6 +6,8 @@ use crate::host::files::{Attributes, FilesError};
 
 /// The agent's own folder.
 pub const FOLDER: &str = "/var/lib/agentd";
+/// Its mode, should somebody have removed it: it may be passed through, not read.
+pub const MODE: u32 = 0o711;
 /// What loads it.
 pub const UNIT: &str = "agentd-firewall.service";
 /// The file that `agentd-firewall.service` loads.
@@ -32,7 +34,7 @@ pub fn write(host: &Host, text: &str) -> Result<(), FilesError> {
     if read(host)?.as_deref() == Some(text) {
         return Ok(());
     }
-    host.root.create_dirs(FOLDER, Attributes::root(0o700))?;
+    host.root.create_dirs(FOLDER, Attributes::root(MODE))?;
     host.root.write(BOOT_FILE, format!("{HEADER}{text}").as_bytes(), Attributes::root(0o600)).map(drop)
 }
 

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::boot::{FOLDER, LIMIT};
+use super::boot::{FOLDER, LIMIT, MODE};
 use super::compile::Compiled;
 use super::listing::Listing;
 use super::state::states;
@@ -35,7 +35,7 @@ pub fn write(host: &Host, compiled: &Compiled) -> Result<(), FilesError> {
     // A listing is text and numbers: there is none that can't be written.
     let bytes =
         serde_json::to_vec(&Remembered { source: *source, listing: listing.clone() }).unwrap_or_default();
-    host.root.create_dirs(FOLDER, Attributes::root(0o700))?;
+    host.root.create_dirs(FOLDER, Attributes::root(MODE))?;
     host.root.write(FILE, &bytes, Attributes::root(0o600)).map(drop)
 }
 

@@ -144,7 +144,7 @@ pub fn arm(host: &Host, window: Duration, undo: &str, next: &str) -> Result<(), 
     let _account = account();
     let before = read(host)?;
     let waiting = before.as_ref().filter(|_| matches!(confirmation(host), Ok(Confirmation::Awaited { .. })));
-    host.root.create_dirs(boot::FOLDER, Attributes::root(0o700))?;
+    host.root.create_dirs(boot::FOLDER, Attributes::root(boot::MODE))?;
     if waiting.is_none() {
         call(&*host.programs, &nft(&["-c", "-f", "-"], undo)).map_err(UndoError::Program)?;
         write(host, UNDO_FILE, undo)?;
