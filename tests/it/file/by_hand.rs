@@ -167,10 +167,28 @@ fn a_file_that_something_is_mounted_on_is_overwritten_in_place_and_says_so() {
 fn xattrs_and_access_lists_of_the_old_file_are_kept() {
     let mut scene = scene_with_conf();
     let path = scene.path("/etc/app/conf");
-    rustix::fs::setxattr(&path, "user.note", b"x", rustix::fs::XattrFlags::empty()).unwrap();
+    let set = |name: &str, value: &[u8]| {
+        rustix::fs::setxattr(&path, name, value, rustix::fs::XattrFlags::empty()).unwrap();
+    };
+    let get = |name: &str| {
+        let mut value = [0u8; 128];
+        let length = rustix::fs::getxattr(&path, name, value.as_mut_slice()).unwrap();
+        value[..length].to_vec()
+    };
+    set("user.note", b"x");
+    // What `setfacl -m u:1234:r` sets: version 2, then tag, rights and id of each entry (linux/posix_acl_xattr.h).
+    let none = u32::MAX;
+    let entries: [(u16, u16, u32); 5] =
+        [(1, 6, none), (2, 4, 1234), (4, 4, none), (16, 4, none), (32, 4, none)];
+    let mut list = 2u32.to_le_bytes().to_vec();
+    for (tag, rights, id) in entries {
+        list.extend(tag.to_le_bytes().into_iter().chain(rights.to_le_bytes()).chain(id.to_le_bytes()));
+    }
+    set("system.posix_acl_access", &list);
     std::fs::write(&path, "by hand").unwrap();
+    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&path).unwrap());
     scene.converge();
-    let mut value = [0u8; 8];
-    let length = rustix::fs::getxattr(&path, "user.note", value.as_mut_slice()).unwrap();
-    assert_eq!(&value[..length], b"x");
+    let after = std::fs::metadata(&path).unwrap();
+    assert_ne!(std::os::unix::fs::MetadataExt::ino(&after), inode, "it is another file");
+    assert_eq!((get("user.note"), get("system.posix_acl_access")), (b"x".to_vec(), list));
 }
