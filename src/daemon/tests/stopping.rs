@@ -11,9 +11,15 @@ use crate::record::{AtWork, DriftFilter, History, PassFilter, Record, Settlement
 /// A pass that takes until this file is there: the check of what it lays down waits for it.
 fn hold_passes(site: &Site) -> PathBuf {
     let gate = site.path("gate");
-    let wait = format!("until [ -e {} ]; do sleep 0.01; done", gate.display());
+    let wait = until_there(&gate);
     site.forge.check_by(&["/bin/sh", "-c", &wait]);
     gate
+}
+
+/// A script that waits for a file, as long as there is a folder for it: it must not outlive its test.
+fn until_there(gate: &Path) -> String {
+    let folder = gate.parent().unwrap();
+    format!("until [ -e {} ] || ! [ -d {} ]; do sleep 0.01; done", gate.display(), folder.display())
 }
 
 fn is_passing(site: &Site) -> bool {
@@ -137,7 +143,7 @@ fn told_to_stop_it_finishes_the_step_at_hand_and_begins_no_other() {
     const SOURCES: [&str; 2] = ["/etc/apt/sources.list.d/a.list", "/etc/apt/sources.list.d/b.list"];
     let mut site = Site::new();
     let (gate, begun) = (site.path("gate"), site.path("begun"));
-    let wait = format!("touch {}; until [ -e {} ]; do sleep 0.01; done", begun.display(), gate.display());
+    let wait = format!("touch {}; {}", begun.display(), until_there(&gate));
     site.forge.check_by(&["/bin/sh", "-c", &wait]);
     site.forge.push("main", 'a', &[(SOURCES[0], "a"), (SOURCES[1], "b"), (MOTD, "a")]);
     site.start();
