@@ -43,6 +43,7 @@ mod inside;
 mod lifecycle;
 mod main_path;
 mod memory;
+mod metrics;
 mod operator;
 mod order;
 mod package;
