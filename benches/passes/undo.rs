@@ -19,8 +19,9 @@ use crate::work::{self, CONTENTS, Files, RULES, UNITS};
 /// Nothing that is measured here takes so long unless something is wrong.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How long the agent is left alone between two changes, so that each finds it at rest.
-const REST: Duration = Duration::from_millis(25);
+/// How long the agent is left alone between two changes, so that each finds it at rest: it takes what comes faster than
+/// ten a second for a storm, and looks ten times a second from the twentieth on (`daemon::pace`).
+const REST: Duration = Duration::from_millis(125);
 
 /// Changes files that the agent holds, one after another, and each time does the same steps itself.
 pub fn files(name: &str, files: &Files, rounds: usize) {
