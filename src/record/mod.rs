@@ -57,6 +57,10 @@ pub use tidy::Retention;
 /// Marks the lines of the journal that note the head of the history, in their field `HISTORY_HEAD`.
 pub const HEAD_MESSAGE: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f205";
 
+/// Version of the form in which drifts, passes and what a verification found are published: `schema/history.json`. Grows
+/// when a field changes its meaning or goes; not when one is added.
+pub const HISTORY_SCHEMA: u32 = 1;
+
 /// The record, open for writing. There is one at a time on a host.
 pub struct Record {
     db: Connection,

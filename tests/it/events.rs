@@ -30,7 +30,7 @@ fn motd() -> ResourceId {
 }
 
 /// Everything that can be known.
-fn culprit() -> Attribution {
+pub fn culprit() -> Attribution {
     let process = Process {
         pid: 4242,
         executable: "/usr/bin/vim".into(),

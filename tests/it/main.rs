@@ -9,6 +9,7 @@ mod declaration;
 mod events;
 mod file;
 mod file_crash;
+mod history;
 mod package;
 mod pass;
 mod service;

@@ -65,7 +65,13 @@ fn everything_that_belongs_to_it_is_in_it() {
         let docs = host.run(&["ls", "/usr/share/doc/agentd", "/usr/share/agentd/schema"]).ok();
         let expected =
             ["README", "declaration", "fingerprint", "history.md", "performance", "schema.md", "examples"];
-        for name in expected.into_iter().chain(["common.json", "event.json", "host.json", "role.json"]) {
+        for name in expected.into_iter().chain([
+            "common.json",
+            "event.json",
+            "history.json",
+            "host.json",
+            "role.json",
+        ]) {
             assert!(docs.contains(name), "{name} is missing: {docs}");
         }
         host.run(&["agentctl", "check", "/usr/share/doc/agentd/examples/single-host"]).ok();

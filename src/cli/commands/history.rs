@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::{ask, say};
 use crate::cli::args::{Arguments, History as Options};
+use crate::cli::render::json::Published;
 use crate::cli::render::{Look, history, json};
 use crate::cli::story;
 use crate::cli::{CliError, Exit, Outside};
@@ -13,7 +14,7 @@ use crate::config;
 use crate::control::wire::{HistoryQuery, HistoryReply, VerifyQuery, VerifyReply};
 use crate::control::{ClientError, Request};
 use crate::host::files::Root;
-use crate::record::{DriftFilter, History, PassFilter, RecordError, Verification};
+use crate::record::{DriftFilter, HISTORY_SCHEMA, History, PassFilter, RecordError, Verification};
 
 /// Shows drifts, passes, one story, or whether the chain is whole.
 pub fn run(common: &Arguments, options: &Options, outside: &mut Outside<'_>) -> Result<Exit, CliError> {
@@ -34,7 +35,7 @@ pub fn run(common: &Arguments, options: &Options, outside: &mut Outside<'_>) -> 
         return Err(CliError::Usage(format!("there is no drift {id}: `agentctl history` lists them")));
     }
     if common.json {
-        json::write(outside, &reply)?;
+        json::write(outside, &Published { schema: HISTORY_SCHEMA, value: &reply })?;
         return Ok(Exit::Good);
     }
     let look = Look::of(outside);
@@ -74,7 +75,7 @@ fn verify(common: &Arguments, options: &Options, outside: &mut Outside<'_>) -> R
             };
             let mut value = serde_json::to_value(&reply).unwrap_or_default();
             value["journal"] = serde_json::json!({ "found": found, "error": error });
-            json::write(outside, &value)?;
+            json::write(outside, &Published { schema: HISTORY_SCHEMA, value })?;
         }
         false => {
             let page = history::verification(&reply, &journal, &Look::of(outside));
