@@ -48,6 +48,10 @@ pub trait Kind: Send {
     /// The TOML table it is declared in.
     const TABLE: &'static str;
 
+    /// Whether whoever looks at one resource reads them all (one database, one listing). Such a kind is always compared
+    /// as a whole: what was read and not compared would be taken for known when its event comes.
+    const READ_AT_ONCE: bool = false;
+
     /// What may be declared of one resource. A field that is left out is not managed.
     type Spec: Clone + fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync;
     /// What was observed of one resource: complete, normalised, comparable, without volatile fields.

@@ -252,7 +252,9 @@ impl Engine {
         let mut fingerprint = Fingerprint::default();
         let mut blind = Vec::new();
         for lane in &mut self.lanes {
-            match lane.observe(host, None) {
+            let read = lane.observe(host, None);
+            lane.looked_aside();
+            match read {
                 Ok(()) => {
                     for (key, digest) in lane.fingerprint() {
                         fingerprint.insert(lane.kind(), key, digest);
@@ -271,7 +273,9 @@ impl Engine {
     /// Reads one resource and writes the TOML that would declare it as it is.
     pub fn declare(&mut self, host: &Host, resource: &ResourceId) -> Option<String> {
         let lane = self.lanes.iter_mut().find(|lane| lane.kind() == resource.kind)?;
-        lane.observe(host, Some(&BTreeSet::from([resource.key.clone()]))).ok()?;
+        let read = lane.observe(host, Some(&BTreeSet::from([resource.key.clone()])));
+        lane.looked_aside();
+        read.ok()?;
         let toml = lane.declare(&resource.key);
         lane.rest();
         toml
@@ -284,6 +288,11 @@ impl Engine {
         // Units come and go with packages, and what is held back meanwhile is to be started.
         if kinds.contains_key(&KindName::Package) && !self.desired.service.is_empty() {
             wide.add(&LookAt::Kind(KindName::Service));
+        }
+        for lane in self.lanes.iter().filter(|lane| lane.is_read_at_once()) {
+            if kinds.contains_key(&lane.kind()) {
+                wide.add(&LookAt::Kind(lane.kind()));
+            }
         }
         for (kind, within) in kinds {
             let keys = match within {

@@ -52,6 +52,10 @@ pub trait Stage: Send {
     fn fingerprint(&self) -> Vec<(Key, Digest)>;
     /// The TOML that would declare what was observed of a resource.
     fn declare(&self, key: &Key) -> Option<String>;
+    /// Whether whoever looks at one resource reads them all.
+    fn is_read_at_once(&self) -> bool;
+    /// What was read just now was for somebody to see, and no pass acts upon it: an event about it is no echo.
+    fn looked_aside(&mut self);
     /// Whether a resource, or the whole kind, is provably what it was when we last read or wrote it.
     fn is_untouched(&self, host: &Host, key: Option<&Key>) -> bool;
     /// Whether somebody else provably changed a resource since we last wrote it.
@@ -143,6 +147,8 @@ pub struct Lane<K: Kind> {
     /// Undeclared things that were there when the declaration first wanted them gone: that they are in the way is its
     /// doing, and nobody's else.
     foretold: BTreeSet<Key>,
+    /// Something was read that no pass acted upon.
+    aside: bool,
 }
 
 impl<K: Kind + Part> Lane<K> {
@@ -156,6 +162,7 @@ impl<K: Kind + Part> Lane<K> {
             differences: Vec::new(),
             unsettled: BTreeMap::new(),
             foretold: BTreeSet::new(),
+            aside: false,
         }
     }
 
@@ -241,6 +248,7 @@ impl<K: Kind + Part> Stage for Lane<K> {
         match self.kind.observe(host, &want) {
             Ok(observed) => {
                 self.observed = observed;
+                self.aside &= only.is_some();
                 Ok(())
             }
             Err(error) => {
@@ -387,8 +395,16 @@ impl<K: Kind + Part> Stage for Lane<K> {
         }
     }
 
+    fn is_read_at_once(&self) -> bool {
+        K::READ_AT_ONCE
+    }
+
+    fn looked_aside(&mut self) {
+        self.aside = true;
+    }
+
     fn is_untouched(&self, host: &Host, key: Option<&Key>) -> bool {
-        self.kind.is_untouched(host, key)
+        !self.aside && self.kind.is_untouched(host, key)
     }
 
     fn was_changed_by_others(&self, host: &Host, key: &Key) -> bool {

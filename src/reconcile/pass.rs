@@ -201,8 +201,9 @@ fn survey(
         report.notes.extend_from_slice(lane.notes());
         let levels = LevelView { memory, changing: &changing };
         let findings = lane.compare(only, &DiffCx { levels: &levels }, memory);
-        if order.purpose == Purpose::Apply {
-            settled.take(lane.as_mut(), only);
+        match order.purpose {
+            Purpose::Plan => lane.looked_aside(),
+            Purpose::Apply => settled.take(lane.as_mut(), only),
         }
         for finding in findings {
             let verdict = gate::verdict(&finding, &engine.attempts);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::attempts;
 use super::case::Case;
 use super::engine::Engine;
+use super::lane::Finding;
 use super::levels::LevelView;
 use super::memory::Memory;
 use super::pass::{Settled, World};
@@ -13,7 +14,7 @@ use super::perils::Task;
 use super::report::PassReport;
 use crate::kind::DiffCx;
 use crate::model::plan::Held;
-use crate::model::{Key, KindName, OutcomeResult, ResourceId, Verdict};
+use crate::model::{DriftMode, Key, KindName, OutcomeResult, ResourceId, Verdict};
 
 /// Observes and compares what was changed once more: there is no second notion of equality. Looks at what
 /// waited, too: it may be able to go on.
@@ -33,12 +34,19 @@ pub(super) fn verify(
         engine.perils.begin(&Task::Kind(lane.kind()));
         let by_others: BTreeSet<&Key> =
             keys.iter().filter(|key| lane.was_changed_by_others(world.host, key)).collect();
-        if let Err(why) = lane.observe(world.host, Some(keys)) {
+        let only = (!lane.is_read_at_once()).then_some(keys);
+        if let Err(why) = lane.observe(world.host, only) {
             report.blind.push((lane.kind(), why));
             continue;
         }
         let levels = LevelView { memory, changing: &nothing_changes };
-        let residual = lane.compare(Some(keys), &DiffCx { levels: &levels }, memory);
+        let residual = lane.compare(only, &DiffCx { levels: &levels }, memory);
+        // What somebody did to others meanwhile was read with ours: its event would be taken for our echo.
+        let is_news = |left: &Finding| {
+            left.drift.unwrap_or(engine.desired.policy.drift) > DriftMode::Disabled
+                && !cases.iter().any(|case| case.finding.resource == left.resource)
+        };
+        report.again |= residual.iter().any(is_news);
         settled.take(lane.as_mut(), Some(keys));
         let took = world.host.clock.since_boot().saturating_sub(started);
         let of_kind = cases.iter_mut().filter(|case| case.finding.resource.kind == lane.kind());

@@ -211,6 +211,22 @@ fn what_somebody_changes_in_the_very_pass_that_put_it_right_is_their_drift_and_t
     assert!(!report.again);
 }
 
+/// A person asks for the fingerprint between a change and the news of it.
+#[test]
+fn what_was_read_for_somebody_to_see_is_no_echo_when_its_event_comes() {
+    let mut agent = Agent::new();
+    agent.declare("[files.\"/srv/a\"]\ncontent = \"a\\n\"\n");
+    agent.pass();
+    let event = || Scope::of([id("file:/srv/a")]);
+    assert_eq!(agent.engine.without_echoes(&agent.host, event()), None, "what the pass itself wrote");
+    agent.put("/srv/a");
+    agent.engine.fingerprint(&agent.host);
+    assert_eq!(agent.engine.without_echoes(&agent.host, event()), Some(event()));
+    agent.pass();
+    assert_eq!(agent.engine.without_echoes(&agent.host, event()), None);
+    assert_eq!(std::fs::read_to_string(agent.path("/srv/a")).unwrap(), "a\n");
+}
+
 /// Two exclusive directories with eight files of others in each.
 fn crowded() -> Agent {
     let mut agent = Agent::new();

@@ -103,6 +103,7 @@ impl Part for Firewall {
 impl Kind for Firewall {
     const NAME: KindName = KindName::Firewall;
     const TABLE: &'static str = "firewall";
+    const READ_AT_ONCE: bool = true;
 
     type Spec = Spec;
     type State = State;

@@ -114,7 +114,7 @@ impl Packages {
         // A new version ends a hold (dpkg's own doing): where the hold is declared it is set again.
         let holds = changes.iter().zip(&goals).filter_map(|(planned, goal)| {
             let hold = planned.spec.as_ref().is_some_and(|declared| declared.spec.hold == Some(true));
-            hold.then(|| Goal { name: goal.name.clone(), end: End::Held })
+            (hold && goal.end != End::Held).then(|| Goal { name: goal.name.clone(), end: End::Held })
         });
         let goals: Vec<Goal> = goals.iter().cloned().chain(holds).collect();
         let (given_up, output) = (BTreeMap::new(), String::new());

@@ -98,6 +98,7 @@ impl Packages {
 impl Kind for Packages {
     const NAME: KindName = KindName::Package;
     const TABLE: &'static str = "packages";
+    const READ_AT_ONCE: bool = true;
     type Spec = Spec;
     type State = State;
     type Change = Change;

@@ -1,5 +1,6 @@
-//! A desired state is taken up while nothing can be written down.
+//! A desired state is taken up while nothing can be written down; what is read beside what was changed.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -8,11 +9,11 @@ use crate::host::accounts::ListedAccounts;
 use crate::host::clock::SystemClock;
 use crate::host::files::Root;
 use crate::host::netfilter::FakeNetfilter;
-use crate::host::program::SystemPrograms;
+use crate::host::program::{FakePrograms, Finished, SystemPrograms};
 use crate::host::units::FakeUnits;
 use crate::keep::{Contents, Keep, Limits};
 use crate::kind::service::{Services, Wish};
-use crate::kind::{Declared, Reaction, file, service};
+use crate::kind::{Declared, Reaction, file, package, service};
 use crate::model::{DriftMode, Place, Provenance};
 use crate::reconcile::gate::Patience;
 use crate::reconcile::lane::Lane;
@@ -77,7 +78,7 @@ impl Memory for OnDisk {
     }
 }
 
-fn host(folder: &std::path::Path) -> Host {
+fn host(folder: &Path) -> Host {
     Host {
         root: Root::open(folder).unwrap(),
         programs: Arc::new(SystemPrograms),
@@ -143,4 +144,48 @@ fn on_a_full_disk_it_is_in_force_and_nothing_is_changed_until_its_baseline_is_wr
     assert!(link.exists());
     let shop: ResourceId = "service:shop.service".parse().unwrap();
     assert_eq!(memory.seen(&shop, Reaction::Reload), Some(0), "what it had seen before the link came");
+}
+
+/// What dpkg knows of two packages.
+#[allow(clippy::disallowed_methods)] // what dpkg itself does
+fn write_database(file: &Path, pinned: &str, taken: &str) {
+    let one = |name: &str, status: &str| {
+        format!("Package: {name}\nStatus: {status}\nArchitecture: amd64\nVersion: 1.0\n\n")
+    };
+    let all = [one("dpkg", "install ok installed"), one("pinned", pinned), one("taken", taken)];
+    std::fs::create_dir_all(file.with_file_name("updates")).unwrap();
+    std::fs::write(file, all.concat()).unwrap();
+}
+
+/// One reading of dpkg's database tells of all packages; only one of them was ours to change.
+#[test]
+fn a_package_that_somebody_removes_while_we_change_another_is_seen_by_the_pass_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("var/lib/dpkg/status");
+    let installed = "install ok installed";
+    write_database(&database, installed, installed);
+    let file = database.clone();
+    let dpkg = FakePrograms::answering(move |run| {
+        assert_eq!(run.stdin, b"pinned:amd64 hold\n");
+        write_database(&file, "hold ok installed", "deinstall ok config-files");
+        Ok(Finished { code: Some(0), stdout: Vec::new(), stderr: Vec::new() })
+    });
+    let host = Host { programs: Arc::new(dpkg), ..host(folder.path()) };
+    let mut engine = Engine::new(vec![Box::new(Lane::new(package::Packages::default()))]);
+    let mut memory = OnDisk { memory: Forgetful::default(), full: false };
+    let mut desired = Desired::default();
+    let any = |hold| package::Spec { want: package::Wish::Any, hold };
+    desired.package.insert("pinned".into(), declared(any(Some(true))));
+    let taken = Declared { drift: Some(DriftMode::Warn), ..declared(any(None)) };
+    desired.package.insert("taken".into(), taken);
+    engine.adopt(Arc::new(desired), &mut memory).unwrap();
+
+    let report = one_pass(&mut engine, &host, &mut memory);
+    let told: Vec<&str> = report.findings.iter().map(|seen| seen.resource.key.as_str()).collect();
+    assert_eq!(told, ["pinned"], "{report:?}");
+    assert!(report.again, "the event of the other one is the echo of what was read here");
+    let report = one_pass(&mut engine, &host, &mut memory);
+    let told: Vec<&str> = report.findings.iter().map(|seen| seen.resource.key.as_str()).collect();
+    assert_eq!(told, ["taken"]);
+    assert!(!report.again, "it is known by now");
 }
