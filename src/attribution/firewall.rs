@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::chain::Finding;
 use super::{Gathered, Question, Testimony, chain, verdict};
+use crate::kind::firewall::AT_BOOT;
 use crate::kind::firewall::undo::{TakenBack, UNDO_FILE};
 use crate::model::{
     Account, Actor, Attribution, Caught, Confidence, Evidence, Process, ProcessFacts, Subject,
@@ -15,6 +16,10 @@ const EARLY: Duration = Duration::from_millis(500);
 const LATE: Duration = Duration::from_secs(15);
 
 pub(super) fn attribute(question: &Question, gathered: &Gathered) -> Attribution {
+    if question.resource.key.as_str() == AT_BOOT {
+        // No rule was changed: whoever changed one has nothing to do with it.
+        return Attribution::unknown("the file that is loaded at boot is not watched");
+    }
     let is_it = |one: &&Testimony| {
         matches!(one.witness.subject, Subject::Rules { .. }) && one.witness.since_boot >= question.good
     };

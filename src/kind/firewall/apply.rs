@@ -28,6 +28,9 @@ pub fn apply(cx: &ApplyCx<'_>, window: &Window, changes: &[Planned<Spec, Change>
                 plan = Some(of);
             }
             Change::Restore { text, instead } => restored = Some((key, text, instead)),
+            Change::Boot { desired } => {
+                boot::write(cx.host, &desired.listing.loadable()).map_err(chain)?;
+            }
             Change::RemoveOwn => tables.push(("inet", "agentd")),
             Change::RemoveForeign { family, name } => tables.push((family, name)),
         }

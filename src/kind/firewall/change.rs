@@ -28,6 +28,11 @@ pub enum Change {
         /// What is there instead, if anything is.
         instead: Option<Arc<str>>,
     },
+    /// Make the table that is in force the one that is loaded at boot again.
+    Boot {
+        /// The table.
+        desired: Arc<Compiled>,
+    },
     /// Take our whole table away: nothing of it is declared any more.
     RemoveOwn,
     /// Take a table away that is not ours, because the declaration says `exclusive`.
@@ -78,6 +83,7 @@ impl fmt::Display for Change {
             Change::Load { action: Action::Correct, .. } => f.write_str("correct"),
             Change::Load { action: Action::Remove, .. } => f.write_str("remove from table inet agentd"),
             Change::Restore { .. } => f.write_str("put the table back that was confirmed last"),
+            Change::Boot { .. } => f.write_str("write what is loaded at boot again"),
             Change::RemoveOwn => f.write_str("remove table inet agentd"),
             Change::RemoveForeign { family, name } => write!(f, "remove table {family} {name}"),
         }
@@ -87,14 +93,16 @@ impl fmt::Display for Change {
 impl kind::Change for Change {
     fn step(&self) -> Step {
         match self {
-            Change::Load { .. } | Change::Restore { .. } => Step::Firewall,
+            Change::Load { .. } | Change::Restore { .. } | Change::Boot { .. } => Step::Firewall,
             Change::RemoveOwn | Change::RemoveForeign { .. } => Step::RemoveFirewall,
         }
     }
 
     fn removes(&self) -> bool {
         match self {
-            Change::Load { action: Action::Load | Action::Correct, .. } | Change::Restore { .. } => false,
+            Change::Load { action: Action::Load | Action::Correct, .. }
+            | Change::Restore { .. }
+            | Change::Boot { .. } => false,
             Change::Load { action: Action::Remove, .. }
             | Change::RemoveOwn
             | Change::RemoveForeign { .. } => true,

@@ -72,6 +72,23 @@ pub fn compile(
     Ok(Arc::new(Compiled { source: Digest::of(source.text().as_bytes()), listing, states }))
 }
 
+/// Whether nft makes of this text what it makes of the declared table, and nothing else. Whose text it is is not known:
+/// it is tried where it can reach nothing.
+pub fn is_read_as(programs: &dyn Programs, text: &str, compiled: &Compiled) -> Result<bool, String> {
+    let mut same = Ok(false);
+    let tried = programs.apart(Files::Libraries, &mut |programs| {
+        same = match call(programs, &nft(&["-f", "-"], text)) {
+            Ok(_) => list(programs).map(|(own, others)| {
+                others.is_empty() && own.is_some_and(|own| states(&own) == compiled.states)
+            }),
+            // What nft refuses is not the same.
+            Err(_) => Ok(false),
+        };
+    });
+    tried.map_err(|error| error.to_string())?;
+    same
+}
+
 fn try_out(programs: &dyn Programs, source: &Source) -> Result<Listing, CompileFault> {
     let load = |text: &str| call(programs, &nft(&["-f", "-"], text));
     load(source.text()).map_err(|complaint| blame(&complaint, source))?;

@@ -48,6 +48,7 @@ pub use spec::Spec;
 pub use state::State;
 
 use apply::UNDONE;
+use boot::{AtBoot, Wrong};
 use compile::{CompileFault, Compiled, compile};
 use listing::Listing;
 use look::{Seen, look, notes};
@@ -68,6 +69,9 @@ const TABLE: &str = "inet agentd";
 /// What the agent's comments begin with: a rule's name follows, or a blank and what a standing rule is for.
 const COMMENT: &str = "agentd:";
 
+/// The key of what stands for the table as it is loaded at boot.
+pub const AT_BOOT: &str = keys::BOOT;
+
 /// The kind. Holds the last listing of the kernel, with the generation that proves that it still holds, and the
 /// declared table in nft's own form.
 #[derive(Default)]
@@ -79,6 +83,8 @@ pub struct Firewall {
     compiled: Option<Arc<Compiled>>,
     /// The declared table was undone for want of confirmation: what is held to instead.
     undone: Option<Undone>,
+    /// How the file stands that is loaded at boot.
+    boot: AtBoot,
 }
 
 /// How the table stands that was confirmed before the declared one was undone.
@@ -147,10 +153,9 @@ impl Kind for Firewall {
         if !want.specs.is_empty() {
             self.undone = self.undone(host, want.specs, &seen).map_err(failed)?;
         }
-        Ok(Observed {
-            readings: readings(want, &seen),
-            notes: notes(want.specs, &left_alone(want.specs, &seen)),
-        })
+        let mut readings = readings(want, &seen);
+        readings.extend(self.look_at_boot(host, want, &seen).map_err(failed)?);
+        Ok(Observed { readings, notes: notes(want.specs, &left_alone(want.specs, &seen)) })
     }
 
     fn diff(
@@ -180,7 +185,9 @@ impl Kind for Firewall {
             };
             found.push((key.clone(), fields, (!key.as_str().starts_with("table/")).then_some(action)));
         }
-        self.planned(want, found)
+        let mut differences = self.planned(want, found);
+        differences.extend(self.at_boot(want));
+        differences
     }
 
     fn apply(&mut self, cx: &mut ApplyCx<'_>, changes: &[Planned<Spec, Change>]) -> Vec<OutcomeResult> {
@@ -283,6 +290,37 @@ impl Firewall {
             }
             Some(_) | None => Undone::InForce,
         }))
+    }
+
+    /// Looks at what is loaded at boot, while what is in force is as declared.
+    fn look_at_boot(
+        &mut self,
+        host: &Host,
+        want: &Want<'_, Spec>,
+        seen: &Seen,
+    ) -> Result<Option<(Key, Reading<State>)>, String> {
+        let key = Key::from(keys::BOOT);
+        let desired = self.compiled.as_deref().filter(|desired| {
+            !want.specs.is_empty() && want.in_scope(&key) && differing(want.specs, seen, desired).is_empty()
+        });
+        let wrong = self.boot.look(host, desired)?;
+        Ok(wrong.map(|wrong| match wrong {
+            Wrong::Missing => (key, Reading::Absent),
+            Wrong::Other | Wrong::Exposed => (key, Reading::Present(State::default())),
+        }))
+    }
+
+    /// What is to be done about it. It stands for the whole table, as whatever is declared first does.
+    fn at_boot(&self, want: &Want<'_, Spec>) -> Option<Difference<Change>> {
+        let (wrong, desired) = (self.boot.wrong()?, self.compiled.as_ref()?);
+        Some(Difference {
+            key: keys::BOOT.into(),
+            fields: vec![wrong.field()],
+            changes: vec![Change::Boot { desired: Arc::clone(desired) }],
+            waiting: None,
+            failing: None,
+            owner: want.specs.keys().next().cloned(),
+        })
     }
 
     fn planned(

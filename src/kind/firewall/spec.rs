@@ -354,6 +354,8 @@ pub mod keys {
 
     /// The resource that stands for "no other tables".
     pub const TABLES: &str = "tables";
+    /// What stands for the table as it is loaded at boot. Nobody declares it: what is declared is.
+    pub const BOOT: &str = "boot";
 
     /// A rule of a hook.
     pub fn rule(hook: &str, name: &str) -> Key {

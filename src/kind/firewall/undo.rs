@@ -244,6 +244,19 @@ pub fn confirmation(host: &Host) -> Result<Confirmation, UndoError> {
     })
 }
 
+/// Whether a table that is in force is confirmed: it does not wait for that, and is not one that was undone. Where
+/// somebody took the account of a change away and the rest of it is there, nothing is known.
+pub fn is_confirmed(host: &Host, table: Digest) -> Result<bool, UndoError> {
+    // A confirmation under way on another thread comes to its end first.
+    let _account = account();
+    Ok(match (read(host)?, confirmation(host)?) {
+        (None, _) => host.root.stat(NEXT_FILE)?.is_none() && host.root.stat(UNDO_FILE)?.is_none(),
+        (Some(_), Confirmation::Settled) => true,
+        (Some(_), Confirmation::Awaited { .. }) => false,
+        (Some(_), Confirmation::Undone { table: undone, .. }) => undone != table,
+    })
+}
+
 /// Whether and since when the last change is undone, and by which unit: whoever asks who changed the rules then asks
 /// about ourselves. None as well where the account can't be read.
 pub fn taken_back(host: &Host) -> Option<TakenBack> {
@@ -304,8 +317,9 @@ fn stop_timer(host: &Host, timer: &str) -> Result<(), UndoError> {
     }
 }
 
+/// The account goes last: what a crash leaves of it is tidied up by whoever reads it next.
 fn tidy(host: &Host) -> Result<(), UndoError> {
-    for file in [PENDING_FILE, NEXT_FILE, UNDO_FILE] {
+    for file in [NEXT_FILE, UNDO_FILE, PENDING_FILE] {
         host.root.remove(file)?;
     }
     Ok(())

@@ -72,6 +72,26 @@ fn a_firewall_through_which_the_remote_is_reached_is_confirmed_by_that() {
     host.wait_until("the table is in force", LIMIT, || rules(&host).contains("agentd:first"));
     host.wait_until("it is confirmed", LIMIT, || boots(&host).contains("agentd:first"));
     assert_eq!(undo_timers(&host), "");
+    what_is_loaded_at_boot_is_seen_to(&host);
+}
+
+/// Somebody takes the file away, and somebody writes another one: a full pass sees it, tells of it, and is done with it.
+fn what_is_loaded_at_boot_is_seen_to(host: &Host) {
+    let (before, in_force) = (boots(host), rules(host));
+    for harm in ["rm $F", "sed -i s/first/other/ $F", "echo 'flush ruleset' > $F", "chmod 666 $F"] {
+        host.run(&["sh", "-c", &harm.replace("$F", BOOT)]).ok();
+        host.run(&["agentctl", "sync"]).ok();
+        assert_eq!((boots(host), rules(host)), (before.clone(), in_force.clone()), "{harm}");
+        assert_eq!(host.run(&["stat", "--format=%a", BOOT]).ok().trim(), "600", "{harm}");
+    }
+    let told = host.run(&["agentctl", "history", "firewall:boot", "--json"]).ok();
+    let told: Json = serde_json::from_str(&told).unwrap();
+    let drifts = told["drifts"].as_array().unwrap();
+    assert_eq!(drifts.len(), 4, "{told}");
+    for drift in drifts {
+        assert_eq!(drift["attribution"]["confidence"], "unknown", "nobody is named for it: {drift}");
+    }
+    assert_eq!(undo_timers(host), "", "there is nothing to confirm");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The kind against the real nft and the real kernel, each test in a network namespace of its own.
 
+mod at_boot;
 mod confinement;
 mod drift;
 mod foreign;
