@@ -21,7 +21,7 @@ const CONTESTED_FROM: u32 = 5;
 /// Corrected in vain so often in a row, a resource is left alone until the host or the declaration moves, or a person
 /// asks: what did not stay thrice will not stay the fourth time.
 const VAIN_ATTEMPTS: u32 = 3;
-/// ... or until so long has passed: what it lacked (another host, a disk) may be there by then.
+/// ... and is tried once so often: what it lacked (another host, a disk) may be there by then.
 const REST: Duration = Duration::from_secs(3600);
 
 /// The attempts made lately, by resource.
@@ -166,26 +166,14 @@ impl Attempts {
 
     fn begin(&mut self, resource: &ResourceId, under: Option<Option<Digest>>, now: Duration) {
         let before = self.0.remove(resource);
-        let before =
-            before.filter(|old| old.under.is_none() || old.under == under).filter(|old| old.is_fresh(now));
-        let attempt = match before {
-            Some(old) => Attempt {
-                under,
-                count: old.count.saturating_add(1),
-                last: now,
-                outcome: Outcome::Fine,
-                ..old
-            },
-            None => Attempt {
-                under,
-                count: 1,
-                first: now,
-                last: now,
-                outcome: Outcome::Fine,
-                vain: 0,
-                writer: None,
-            },
+        let before = before.filter(|old| old.under.is_none() || old.under == under);
+        // What was done in vain stays known however long ago it was: each hour's attempt would be the first of three.
+        let vain = before.as_ref().map_or(0, |old| old.vain);
+        let (count, first, writer) = match before.filter(|old| old.is_fresh(now)) {
+            Some(old) => (old.count.saturating_add(1), old.first, old.writer),
+            None => (1, now, None),
         };
+        let attempt = Attempt { under, count, first, last: now, outcome: Outcome::Fine, vain, writer };
         self.0.insert(resource.clone(), attempt);
     }
 }

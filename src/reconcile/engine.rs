@@ -212,14 +212,10 @@ impl Engine {
                 let left = Some(attempts::words_of(&story.fields));
                 self.attempts.ended(resource, attempts::Outcome::InVain { left });
             }
-            Some(
-                Settlement::Corrected
-                | Settlement::Gone
-                | Settlement::GivenUp
-                | Settlement::Waiting(_)
-                | Settlement::Interrupted,
-            )
-            | None => {}
+            Some(Settlement::Corrected | Settlement::Gone | Settlement::GivenUp) => {
+                self.attempts.ended(resource, attempts::Outcome::Fine);
+            }
+            Some(Settlement::Waiting(_) | Settlement::Interrupted) | None => {}
         }
     }
 

@@ -55,6 +55,7 @@ pub(super) fn verify(
             match (&case.result, left) {
                 (Some(OutcomeResult::Done), None) => {
                     case.took = Some(took);
+                    engine.attempts.ended(&case.finding.resource, attempts::Outcome::Fine);
                     if case.undid_nothing() {
                         engine.attempts.not_counted(&case.finding.resource);
                     }
@@ -62,6 +63,7 @@ pub(super) fn verify(
                 // Ours was done, and theirs is another drift, for the next pass.
                 (Some(OutcomeResult::Done), Some(_)) if by_others.contains(&case.finding.resource.key) => {
                     case.took = Some(took);
+                    engine.attempts.ended(&case.finding.resource, attempts::Outcome::Fine);
                     if case.undid_nothing() {
                         engine.attempts.not_counted(&case.finding.resource);
                     }

@@ -1,7 +1,7 @@
 //! Who fights about a file, on a real file system, with the real record and a clock that moves when told.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use agentd::host::program::SystemPrograms;
 use agentd::host::units::FakeUnits;
 use agentd::keep::{Contents, Keep, Limits};
 use agentd::kind::file::{Files, Mode, Ownership, Spec};
+use agentd::kind::service::Services;
 use agentd::kind::{Declared, Desired};
 use agentd::model::{
     Actor, Attribution, Confidence, DriftMode, Key, Place, Process, Provenance, ResourceStatus, Trigger,
@@ -22,52 +23,58 @@ use agentd::model::{
 };
 use agentd::reconcile::gate::Patience;
 use agentd::reconcile::lane::Lane;
-use agentd::reconcile::pass::Removals;
+use agentd::reconcile::pass::{Removals, Stage};
 use agentd::reconcile::report::Seen;
-use agentd::reconcile::{Engine, Order, Purpose, Scope, World, pass};
-use agentd::record::{DriftFilter, History, PassScope, Record};
+use agentd::reconcile::{Engine, Order, PassReport, Purpose, Scope, World, pass};
+use agentd::record::{DriftFilter, DriftRecord, History, PassScope, Record};
 use tempfile::TempDir;
 
 const MOTD: &str = "/etc/motd";
 
-/// An agent that holds one file, with its record.
-struct Scene {
+/// An agent that holds files and services, with its record: one file, unless something else is declared.
+pub struct Scene {
+    pub units: Arc<FakeUnits>,
+    pub clock: Arc<FakeClock>,
+    pub engine: Engine,
+    pub state: TempDir,
+    pub top: TempDir,
+    /// What happens to the host between the changes of a pass and its second look at them.
+    pub meanwhile: fn(&Path),
     host: Host,
-    clock: Arc<FakeClock>,
     contents: Contents,
     keep: Keep,
     record: Option<Record>,
-    engine: Engine,
-    top: TempDir,
-    state: TempDir,
     _kept: TempDir,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub fn new() -> Self {
         assert!(rustix::process::geteuid().is_root(), "these tests must run as root");
         let folder = || tempfile::tempdir_in("/tmp").unwrap();
         let (top, state, kept) = (folder(), folder(), folder());
         std::fs::create_dir(top.path().join("etc")).unwrap();
         let clock = Arc::new(FakeClock::at("2026-11-23T12:00:00Z".parse().unwrap()));
+        let units = Arc::new(FakeUnits::new());
         let host = Host {
             root: Root::open(top.path()).unwrap(),
             programs: Arc::new(SystemPrograms),
-            units: Arc::new(FakeUnits::new()),
+            units: units.clone(),
             netfilter: Arc::new(FakeNetfilter::default()),
             accounts: Arc::new(ListedAccounts::new(&[("root", 0)], &[("root", 0)])),
             clock: clock.clone(),
         };
         let keep = Keep::open(&Root::open(kept.path()).unwrap(), Limits::default()).unwrap();
         let mut scene = Scene {
-            host,
+            units,
             clock,
+            engine: Engine::new(Vec::new()),
+            state,
+            top,
+            meanwhile: |_| {},
+            host,
             contents: Contents::in_memory(),
             keep,
             record: None,
-            engine: Engine::new(Vec::new()),
-            top,
-            state,
             _kept: kept,
         };
         scene.restart();
@@ -77,12 +84,13 @@ impl Scene {
     }
 
     /// The agent ends and comes back with what its record says.
-    fn restart(&mut self) {
+    pub fn restart(&mut self) {
         let desired = Arc::clone(self.engine.desired());
         drop(self.record.take());
         let state = Root::open(self.state.path()).unwrap();
         let (mut record, _) = Record::open(&state, self.clock.clone()).unwrap();
-        self.engine = Engine::new(vec![Box::new(Lane::new(Files::new()))]);
+        self.engine =
+            Engine::new(vec![Box::new(Lane::new(Files::new())), Box::new(Lane::new(Services::default()))]);
         if !desired.is_empty() {
             self.engine.adopt(desired, &mut record).unwrap();
         }
@@ -93,42 +101,63 @@ impl Scene {
     }
 
     fn declare(&mut self, text: &str) {
+        let mut desired = Desired::default();
+        self.add_file(&mut desired, MOTD, text);
+        self.adopt(desired);
+    }
+
+    /// Adds a file with this text to what is to be declared.
+    pub fn add_file(&self, desired: &mut Desired, path: &str, text: &str) {
         let content = Some(self.contents.put(text.as_bytes()).unwrap());
         let ownership =
             Ownership { owner: "root".into(), group: "root".into(), mode: Mode::from_bits(0o644) };
         let spec = Spec::File { content, ownership, check: Vec::new() };
         let provenance = Provenance { winner: Place::file("roles/web.toml"), below: Vec::new() };
-        let mut desired = Desired::default();
-        desired.file.insert(Key::from(MOTD), Declared { spec, provenance, drift: None, prune: false });
+        desired.file.insert(Key::from(path), Declared { spec, provenance, drift: None, prune: false });
+    }
+
+    /// From now on the host is held to this.
+    pub fn adopt(&mut self, desired: Desired) {
         self.engine.adopt(Arc::new(desired), self.record.as_mut().unwrap()).unwrap();
     }
 
-    fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.top.path().join("etc/motd")
     }
 
     /// Someone else writes.
-    fn tamper(&self) {
+    pub fn tamper(&self) {
         std::fs::write(self.path(), "foreign\n").unwrap();
     }
 
-    fn is_right(&self) -> bool {
+    pub fn is_right(&self) -> bool {
         std::fs::read_to_string(self.path()).unwrap() == "declared\n"
     }
 
-    fn pass(&mut self) -> Option<Seen> {
+    /// The first thing that a pass found.
+    pub fn pass(&mut self) -> Option<Seen> {
         self.pass_with(Patience::Patient)
     }
 
-    fn pass_with(&mut self, patience: Patience) -> Option<Seen> {
+    pub fn pass_with(&mut self, patience: Patience) -> Option<Seen> {
+        self.report(patience).findings.into_iter().next()
+    }
+
+    /// All that a pass found and did.
+    pub fn report(&mut self, patience: Patience) -> PassReport {
         let record = self.record.as_mut().unwrap();
         record.begin_pass(BTreeSet::from([Trigger::Watch]), PassScope::Full, None).unwrap();
+        let (top, meanwhile) = (self.top.path(), self.meanwhile);
+        let progress = |stage| match stage {
+            Stage::Observed(_) => {}
+            Stage::Verifying => meanwhile(top),
+        };
         let world = World {
             host: &self.host,
             contents: &self.contents,
             keep: &self.keep,
             stopping: &AtomicBool::new(false),
-            progress: &|_| {},
+            progress: &progress,
         };
         let order = Order {
             scope: Scope::Full,
@@ -139,10 +168,16 @@ impl Scene {
         };
         let report = pass(&mut self.engine, &world, &order, record);
         assert_eq!(report.record_fault, None);
-        report.findings.into_iter().next()
+        report
     }
 
-    fn wait(&self, seconds: u64) {
+    /// Every drift that the record knows, newest first.
+    pub fn drifts(&self) -> Vec<DriftRecord> {
+        let history = History::open(&Root::open(self.state.path()).unwrap()).unwrap().unwrap();
+        history.drifts(&DriftFilter::default()).unwrap()
+    }
+
+    pub fn wait(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }
 }

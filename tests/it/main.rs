@@ -12,6 +12,8 @@ mod file_crash;
 mod history;
 mod package;
 mod pass;
+mod restarts;
 mod service;
 mod source;
 mod tidy;
+mod vain;
