@@ -1,10 +1,11 @@
 //! Who changed a file, by the real kernel: fanotify, the exec cache, /proc. The writers are real programs.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agentd::attribution::gather::Inquiry;
@@ -26,9 +27,6 @@ use agentd::reconcile::{PassReport, Scope};
 use agentd::trigger::watcher::Watcher;
 use agentd::trigger::{Inbox, Way};
 
-/// The writers are children of the test: the agent is somebody else here, whom nobody has met.
-const NOT_US: u32 = 3_999_999;
-
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Counts what is started and starts nothing.
@@ -46,24 +44,55 @@ impl Programs for Counted {
     }
 }
 
+/// Plays the agent that puts things right: a shell, which starts nothing. The test itself opens nothing for writing: a
+/// child that any other test starts at that moment inherits it until its exec, may be the one that closes it, and would
+/// rightly be named. An agent's own children are its own.
+struct Agent {
+    shell: Child,
+    into: ChildStdin,
+    from: BufReader<ChildStdout>,
+}
+
+impl Agent {
+    fn start() -> Self {
+        let mut shell = Command::new("/bin/sh");
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (into, from) = (shell.stdin.take().unwrap(), BufReader::new(shell.stdout.take().unwrap()));
+        Agent { shell, into, from }
+    }
+
+    fn pid(&self) -> u32 {
+        self.shell.id()
+    }
+
+    fn puts_right(&mut self, file: &Path) {
+        writeln!(self.into, "echo held > {} && echo done", file.display()).unwrap();
+        let mut told = String::new();
+        self.from.read_line(&mut told).unwrap();
+        assert_eq!(told, "done\n");
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+    }
+}
+
 /// Watches one folder, and asks who changed what in it.
 struct Scene {
     folder: tempfile::TempDir,
     host: Host,
     inbox: Arc<Inbox>,
     inquiry: Inquiry,
+    agent: Agent,
     _watcher: Watcher,
-    /// One at a time: a child that another scene starts inherits, until its exec, what this one has open for writing,
-    /// and may be the one that closes it. An agent's own children are its own; here the agent is somebody else.
-    _alone: MutexGuard<'static, ()>,
 }
-
-static ALONE: Mutex<()> = Mutex::new(());
 
 impl Scene {
     fn new(cache: Option<Arc<dyn ExecCache>>) -> Self {
         assert!(rustix::process::geteuid().is_root(), "these tests must run as root");
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir_in("/tmp").unwrap();
         let (inbox, clock): (_, Arc<dyn Clock>) = (Arc::new(Inbox::default()), Arc::new(SystemClock));
         let mut watcher = Watcher::new(Way::Best, Arc::clone(&inbox), Arc::clone(&clock)).unwrap();
@@ -78,14 +107,9 @@ impl Scene {
             accounts: Arc::new(SystemAccounts::new()),
             clock,
         };
-        Scene {
-            folder,
-            host,
-            inbox,
-            inquiry: Inquiry::beside(NOT_US, cache),
-            _watcher: watcher,
-            _alone: alone,
-        }
+        let agent = Agent::start();
+        let inquiry = Inquiry::beside(agent.pid(), cache);
+        Scene { folder, host, inbox, inquiry, agent, _watcher: watcher }
     }
 
     fn file(&self) -> PathBuf {
@@ -185,7 +209,7 @@ fn a_writer_that_has_ended_is_named_every_time() {
         let scene = scene.get_or_insert_with(|| Scene::new(Some(Arc::clone(&cache))));
         let file = scene.file();
         if round % ROUNDS == 0 {
-            std::fs::write(&file, "held\n").unwrap();
+            scene.agent.puts_right(&file);
         }
         let pid = runs(writer, &[file.to_str().unwrap()]);
         let attribution = scene.who(&["content"]);
@@ -208,7 +232,7 @@ fn without_an_exec_cache_a_wrong_name_is_never_given() {
     let tools = tempfile::tempdir_in("/tmp").unwrap();
     let writer = short_lived(tools.path());
     let file = scene.file();
-    std::fs::write(&file, "held\n").unwrap();
+    scene.agent.puts_right(&file);
     for _ in 0..50 {
         runs(writer.to_str().unwrap(), &[file.to_str().unwrap()]);
         let attribution = scene.who(&["content"]);
@@ -239,8 +263,7 @@ fn everyday_ways_of_changing_a_file_name_the_right_program() {
     ];
     for (script, fields, program) in ways {
         for _ in 0..10 {
-            // Put right as the agent does it: by ourselves.
-            std::fs::write(&file, "held\n").unwrap();
+            scene.agent.puts_right(&file);
             runs("/bin/sh", &["-c", &format!("F={path}; {script}")]);
             let attribution = scene.who(&fields);
             assert_eq!(program_of(&attribution), real(program), "{script}: {attribution}");
@@ -277,7 +300,7 @@ fn before_a_correction_each_witness_costs_one_look_and_no_program_is_started() {
         caught: Caught::Gone(None),
         deeds: Deeds { wrote: true, ..Deeds::default() },
     };
-    let witnesses = (0..40).map(|n| witness(4_000_000 + n)).chain([witness(NOT_US)]).collect();
+    let witnesses = (0..40).map(|n| witness(4_000_000 + n)).chain([witness(scene.agent.pid())]).collect();
     scene.inquiry.hear(&scene.host, witnesses);
     assert_eq!(*cache.0.lock().unwrap(), (40, 0), "our own doings are not asked after");
     // Two drifts that ask the logs are answered by one reading of each.
