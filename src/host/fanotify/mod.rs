@@ -260,10 +260,44 @@ fn malformed() -> io::Error {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)] // tests change files the way other programs do
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
     use super::*;
 
-    /// What happened, where, to what, and whether it was told that we did it.
-    type Told = (u64, Option<(Handle, String)>, Option<Handle>, bool);
+    /// What happened, where, to what, and by whom, if that could be reached.
+    type Told = (u64, Option<(Handle, String)>, Option<Handle>, Option<u32>);
+
+    /// Changes files, and lives on. What this process has open for writing, the child of another test may be the one that
+    /// closes.
+    struct Writer {
+        shell: Child,
+        into: ChildStdin,
+        from: BufReader<ChildStdout>,
+    }
+
+    impl Writer {
+        fn start() -> Self {
+            let mut shell = Command::new("/bin/sh");
+            let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            let (into, from) = (shell.stdin.take().unwrap(), BufReader::new(shell.stdout.take().unwrap()));
+            Writer { shell, into, from }
+        }
+
+        fn sh(&mut self, script: &str) {
+            writeln!(self.into, "{script}\necho done").unwrap();
+            let mut told = String::new();
+            self.from.read_line(&mut told).unwrap();
+            assert_eq!(told, "done\n", "{script}");
+        }
+    }
+
+    impl Drop for Writer {
+        fn drop(&mut self) {
+            let _ = self.shell.kill();
+            let _ = self.shell.wait();
+        }
+    }
 
     fn told(group: &Group) -> Vec<Told> {
         let mut buffer = Buffer::default();
@@ -272,8 +306,7 @@ mod tests {
             let place =
                 event.place.map(|(at, name)| (Handle(at.to_vec()), name.to_str().unwrap().to_owned()));
             let object = event.object.map(|at| Handle(at.to_vec()));
-            let ours = event.pid == std::process::id() && event.process.is_some();
-            events.push((event.mask, place, object, ours));
+            events.push((event.mask, place, object, event.process.is_some().then_some(event.pid)));
         };
         while group.read(&mut buffer, &mut note).unwrap() > 0 {}
         events
@@ -286,18 +319,21 @@ mod tests {
         assert!(group.tells_who());
         let handle = group.mark(dir.path(), Tell::Changes).unwrap();
         assert_eq!(handle, Handle::of(dir.path()).unwrap());
-        let file = dir.path().join("motd");
-        std::fs::write(&file, "a").unwrap();
-        std::fs::read(&file).unwrap();
+        let (mut writer, file) = (Writer::start(), dir.path().join("motd"));
+        let path = file.display();
+        writer.sh(&format!("echo a > {path}; read a < {path}"));
         let events = told(&group);
-        let place = Some((handle.clone(), "motd".to_owned()));
-        assert!(!events.is_empty() && events.iter().all(|event| event.1 == place && event.3), "{events:?}");
+        let (place, by) = (Some((handle.clone(), "motd".to_owned())), Some(writer.shell.id()));
+        assert!(
+            !events.is_empty() && events.iter().all(|event| event.1 == place && event.3 == by),
+            "{events:?}"
+        );
         let mask = events.iter().fold(0, |all, event| all | event.0);
         assert_eq!(mask, libc::FAN_CREATE | libc::FAN_MODIFY | libc::FAN_CLOSE_WRITE);
 
         group.unmark(dir.path(), Tell::Changes).unwrap();
         group.mark(dir.path(), Tell::Names).unwrap();
-        std::fs::write(&file, "b").unwrap();
+        writer.sh(&format!("echo b > {path}"));
         assert_eq!(told(&group), [], "writing is not told where only names are");
         std::fs::remove_file(&file).unwrap();
         assert_eq!(told(&group).iter().map(|event| event.0).collect::<Vec<_>>(), [libc::FAN_DELETE]);
@@ -307,11 +343,12 @@ mod tests {
     fn a_marked_file_tells_of_writes_through_another_name() {
         let dir = tempfile::tempdir().unwrap();
         let (file, other) = (dir.path().join("motd"), dir.path().join("other"));
-        std::fs::write(&file, "a").unwrap();
+        let mut writer = Writer::start();
+        writer.sh(&format!("echo a > {}", file.display()));
         std::fs::hard_link(&file, &other).unwrap();
         let group = Group::open().expect("fanotify needs root");
         let handle = group.mark(&file, Tell::File).unwrap();
-        std::fs::write(&other, "b").unwrap();
+        writer.sh(&format!("echo b > {}", other.display()));
         let events = told(&group);
         assert!(
             !events.is_empty() && events.iter().all(|event| event.2.as_ref() == Some(&handle)),
