@@ -79,7 +79,7 @@ pub enum Fault {
         /// What the branch points to now.
         tip: CommitId,
     },
-    /// What was received does not hold together.
+    /// What was received does not hold together, or the remote says that its repository does not.
     Corrupt,
     /// The settings of this remote can't work.
     Settings,
@@ -251,7 +251,9 @@ impl fmt::Display for Fault {
                 f,
                 "the history within the limits does not show that {tip} descends from the accepted {last}; raise the limits, or accept it by `agentctl enroll` with the same --url and --branch"
             ),
-            Fault::Corrupt => f.write_str("what the server sent does not hold together; run `git fsck` on the server"),
+            Fault::Corrupt => f.write_str(
+                "what the remote sent is damaged; the last good revision stays in force: run `git fsck` in the repository at the remote",
+            ),
             Fault::Settings => f.write_str("the settings of the source don't fit"),
             Fault::Busy => f.write_str("another fetch is using the store; it is tried again"),
             Fault::Disk { path } => {

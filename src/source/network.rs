@@ -42,7 +42,8 @@ pub(crate) fn https(
     let transport = connect_http(client, url, Protocol::V2, false);
     receive(git_dir, remote, shallow, transport, meter).map_err(|error| match meter.take_trouble() {
         Some(trouble) => trouble,
-        None => error.into_trouble(git_dir, meter),
+        // The answer came to its end as HTTP has it: no connection broke.
+        None => error.into_trouble(git_dir, meter, &Fault::Corrupt),
     })
 }
 
@@ -72,7 +73,9 @@ pub(crate) fn ssh(
         // What we did ourselves (too slow, too much) explains ssh's complaints, not the other way round.
         (Some(trouble), _) => trouble,
         (None, Failure::Trouble(trouble)) => trouble,
-        (None, error @ Failure::Git(_)) => words.unwrap_or_else(|| error.into_trouble(git_dir, meter)),
+        (None, error @ Failure::Git(_)) => {
+            words.unwrap_or_else(|| error.into_trouble(git_dir, meter, &Fault::Interrupted))
+        }
     })
 }
 
@@ -94,7 +97,8 @@ impl From<Trouble> for Failure {
 }
 
 impl Failure {
-    fn into_trouble(self, git_dir: &Path, meter: &Meter) -> Trouble {
+    /// What it was, given what it means that the bytes ended too early.
+    fn into_trouble(self, git_dir: &Path, meter: &Meter, ended_early: &Fault) -> Trouble {
         let error = match self {
             Failure::Trouble(trouble) => return trouble,
             Failure::Git(error) => error,
@@ -120,7 +124,7 @@ impl Failure {
         let ended = kinds.contains(&ErrorKind::UnexpectedEof);
         // Before a pack is under way, whatever can't be understood means that nobody speaks git there.
         let fault = match (meter.is_pack_expected(), ended) {
-            (true, true) => Fault::Interrupted,
+            (true, true) => ended_early.clone(),
             (true, false) if error.is_corrupted() => Fault::Corrupt,
             (true | false, _) => Fault::Protocol,
         };

@@ -227,6 +227,18 @@ fn listen(stderr: &mut impl Read, keep: &Mutex<Vec<u8>>) {
 /// OpenSSH has one exit code for all; only its words (in the C locale) tell faults apart.
 fn meaning(said: &str) -> Fault {
     let has = |needle: &str| said.contains(needle);
+    // What git says of its repository on the other side. The last one: it has not what it has just offered.
+    let corrupt = [
+        "repository corruption",
+        "pack-objects died",
+        "is corrupt",
+        "unable to unpack",
+        "object file",
+        "not our ref",
+    ];
+    if corrupt.iter().any(|needle| has(needle)) {
+        return Fault::Corrupt;
+    }
     if has("Host key verification failed")
         || has("HOST IDENTIFICATION HAS CHANGED")
         || has("host key is known for")
@@ -329,6 +341,8 @@ mod tests {
             ("fatal: '/x' does not appear to be a git repository", Fault::RepositoryMissing),
             ("Connection closed by 127.0.0.1 port 22", Fault::Interrupted),
             ("client_loop: send disconnect: Broken pipe", Fault::Interrupted),
+            ("fatal: loose object 1 (stored in ./objects/1) is corrupt", Fault::Corrupt),
+            ("fatal: git upload-pack: not our ref 1", Fault::Corrupt),
             ("something else", Fault::Protocol),
         ];
         for (said, fault) in cases {

@@ -2,6 +2,7 @@
 
 mod child;
 mod damage;
+mod damaged_remote;
 mod forge;
 mod hostile;
 mod https;

@@ -11,14 +11,14 @@ use super::forge::Forge;
 use super::{poll, remote};
 
 /// A real sshd on loopback that lets one generated key in; ends with its owner.
-struct Sshd {
+pub(super) struct Sshd {
     dir: TempDir,
     child: Child,
     port: u16,
 }
 
 impl Sshd {
-    fn start(extra: &str) -> Sshd {
+    pub(super) fn start(extra: &str) -> Sshd {
         let dir = TempDir::new().unwrap();
         for name in ["host", "other_host", "user", "stranger"] {
             keygen(&dir.path().join(name));
@@ -62,7 +62,7 @@ impl Sshd {
         std::fs::write(self.path("known_hosts"), format!("[127.0.0.1]:{} {public}", self.port)).unwrap();
     }
 
-    fn remote(&self, repository: &Path) -> Remote {
+    pub(super) fn remote(&self, repository: &Path) -> Remote {
         let mut remote = remote(&format!("ssh://root@127.0.0.1:{}{}", self.port, repository.display()));
         remote.credentials = Credentials::SshKey(self.path("user"));
         remote.known_hosts = Some(self.path("known_hosts"));
