@@ -276,7 +276,7 @@ fn a_bomb_in_a_pack_fails_in_little_memory() {
         let report = child::run(&forge.store(), &remote, None);
         let error = report.result.unwrap_err();
         assert!(matches!(error.fault, Fault::TooLarge { .. }), "{error}");
-        assert!(report.peak_kib < 48 << 10, "{} KiB", report.peak_kib);
+        assert!(report.peak_kib < 16 << 10, "{} KiB", report.peak_kib);
     }
 }
 
@@ -344,12 +344,11 @@ fn an_ordinary_fetch_stays_small() {
         let report = child::run(&forge.store(), &remote, None);
         println!("clone: {} KiB, {} ms of CPU", report.peak_kib, report.cpu_ms);
         let last = report.result.unwrap().tip;
-        // The test binary itself brings some MiB that the agent does not have.
-        assert!(report.peak_kib < 40 << 10, "{} KiB", report.peak_kib);
+        assert!(report.peak_kib < 8 << 10, "{} KiB", report.peak_kib);
         let report = child::run(&forge.store(), &remote, Some(&last));
         println!("poll: {} KiB, {} ms of CPU", report.peak_kib, report.cpu_ms);
         assert!(!report.result.unwrap().new);
-        assert!(report.peak_kib < 32 << 10, "{} KiB", report.peak_kib);
+        assert!(report.peak_kib < 8 << 10, "{} KiB", report.peak_kib);
     }
 }
 
