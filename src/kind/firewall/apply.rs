@@ -80,13 +80,18 @@ fn load(cx: &ApplyCx<'_>, window: &Window, plan: &LoadPlan, cleared: &BTreeSet<K
         let first = cleared.iter().next().map_or("input", Key::as_str);
         keep(cx, first, "table inet agentd", undo.as_bytes())?;
     }
-    // Tried before anything is armed: a table that cannot be loaded is no change.
-    call(&*host.programs, &nft(&["-c", "-f", "-"], &text))?;
     let wait = window.get();
     let standing = standing(host, wait, &text)?;
+    // Tried before anything is armed: a table that cannot be loaded is no change. One that was loaded before was tried then.
+    match standing {
+        Standing::AtBoot => {}
+        Standing::Confirmed | Standing::Awaited | Standing::New => {
+            call(&*host.programs, &nft(&["-c", "-f", "-"], &text))?;
+        }
+    }
     match (&standing, wait) {
         (Standing::New, Some(wait)) => undo::arm(host, wait, &undo, &text).map_err(chain)?,
-        (Standing::New | Standing::Confirmed | Standing::Awaited, _) => {}
+        (Standing::New | Standing::Confirmed | Standing::AtBoot | Standing::Awaited, _) => {}
     }
     match (call(&*host.programs, &nft(&["-f", "-"], &text)), standing) {
         (Ok(_), Standing::New) => {
@@ -94,9 +99,9 @@ fn load(cx: &ApplyCx<'_>, window: &Window, plan: &LoadPlan, cleared: &BTreeSet<K
             window.loaded();
             noted
         }
-        (Ok(_), Standing::Awaited) => Ok(()),
+        (Ok(_), Standing::Awaited | Standing::AtBoot) => Ok(()),
         (Ok(_), Standing::Confirmed) => boot::write(host, &text).map_err(chain),
-        (Err(message), Standing::Confirmed | Standing::Awaited) => Err(message),
+        (Err(message), Standing::Confirmed | Standing::AtBoot | Standing::Awaited) => Err(message),
         (Err(message), Standing::New) => {
             undo::disarm(host).map_err(chain)?;
             Err(message)
@@ -106,7 +111,9 @@ fn load(cx: &ApplyCx<'_>, window: &Window, plan: &LoadPlan, cleared: &BTreeSet<K
 
 /// How a table stands with its confirmation.
 enum Standing {
-    /// It was confirmed, or needs no confirmation: drift is put right, and stays right.
+    /// It was confirmed, and is what is loaded at boot: drift is put right, and stays right.
+    AtBoot,
+    /// It needs no confirmation.
     Confirmed,
     /// It was loaded before and waits for its confirmation; the clock runs on.
     Awaited,
@@ -116,7 +123,10 @@ enum Standing {
 
 /// A table that was undone for want of confirmation would be undone again: that is refused.
 fn standing(host: &Host, window: Option<Duration>, text: &str) -> Result<Standing, String> {
-    if window.is_none() || boot::read(host).map_err(chain)?.as_deref() == Some(text) {
+    if boot::read(host).map_err(chain)?.as_deref() == Some(text) {
+        return Ok(Standing::AtBoot);
+    }
+    if window.is_none() {
         return Ok(Standing::Confirmed);
     }
     let same = |table: Digest| table == Digest::of(text.as_bytes());

@@ -56,11 +56,28 @@ pub fn nft(args: &[&str], stdin: &str) -> Run {
 
 /// Runs it; anything but success is a message for a person.
 pub fn call(programs: &dyn Programs, run: &Run) -> Result<Finished, String> {
-    let done = start(programs, run)?;
+    succeeded((run, start(programs, run)?))
+}
+
+fn succeeded((run, done): (&Run, Finished)) -> Result<Finished, String> {
     match done.succeeded() {
         true => Ok(done),
-        false => Err(failed(run, &done)),
+        false => Err(format!("nft {} failed: {}", run.args.join(" "), done.complaint())),
     }
+}
+
+/// Runs that change nothing, all at the same time.
+fn at_once<'a, const N: usize>(
+    programs: &dyn Programs,
+    runs: [&'a Run; N],
+) -> [Result<(&'a Run, Finished), String>; N] {
+    std::thread::scope(|scope| {
+        let started = runs.map(|run| (run, scope.spawn(move || start(programs, run))));
+        started.map(|(run, thread)| match thread.join() {
+            Ok(done) => Ok((run, done?)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })
 }
 
 fn start(programs: &dyn Programs, run: &Run) -> Result<Finished, String> {
@@ -70,31 +87,33 @@ fn start(programs: &dyn Programs, run: &Run) -> Result<Finished, String> {
     })
 }
 
-fn failed(run: &Run, done: &Finished) -> String {
-    format!("nft {} failed: {}", run.args.join(" "), done.complaint())
-}
-
 /// Lists our table, if it is there, and all others with their chains but without rules: cheap however large docker's
-/// rule set is. A change between the two runs for our table is noticed and they are done anew. The others need a run of
-/// their own: nft 1.0.6, once told of one table, has no other in whatever else the same run lists.
+/// rule set is. Three runs at the same time, none of which waits for another: the two for our table are done anew if a
+/// change between them shows, and whoever needs all three to be of one moment asks the kernel for its generation. The
+/// others need a run of their own: nft 1.0.6, once told of one table, has no other in whatever else the same run lists.
 pub fn list(programs: &dyn Programs) -> Result<(Option<Listing>, Vec<Foreign>), String> {
     const ATTEMPTS: usize = 10;
     // Protocols by number (-p): their names are those of /etc/protocols, which is not on every host.
     let all = nft(&["-j", "list tables; list chains"], "");
     let ours = nft(&["-j", "-p", "list", "table", "inet", "agentd"], "");
+    let ours_in_words = nft(&["-a", "-s", "-p", "list", "table", "inet", "agentd"], "");
     let mut why = String::new();
     for _ in 0..ATTEMPTS {
-        let (exists, foreign) = tables(&documents(&call(programs, &all)?.stdout))?;
+        let [all, json, text] = at_once(programs, [&all, &ours, &ours_in_words]);
+        let all = succeeded(all?)?;
+        let (exists, foreign) = tables(&documents(&all.stdout))?;
         if !exists {
             return Ok((None, foreign));
         }
-        let json = start(programs, &ours)?;
-        if !json.succeeded() {
+        let listed = succeeded(json?).and_then(|json| Ok((json, succeeded(text?)?)));
+        let (json, text) = match listed {
+            Ok(listed) => listed,
             // It went just now.
-            why = failed(&ours, &json);
-            continue;
-        }
-        let text = call(programs, &nft(&["-a", "-s", "-p", "list", "table", "inet", "agentd"], ""))?;
+            Err(message) => {
+                why = message;
+                continue;
+            }
+        };
         match Listing::parse(&json.stdout, &text.stdout) {
             Ok(listing) => return Ok((Some(listing), foreign)),
             Err(ListingFault::Malformed(what)) => return Err(what),

@@ -3,7 +3,7 @@
 use super::super::{Change, Firewall, Spec};
 use super::support::{TestHost, declared, on_a_host};
 use crate::kind::Specs;
-use crate::model::Shown;
+use crate::model::{OutcomeResult, Shown};
 
 const WEB: &str = "input = \"drop\"
     [rules.ssh]\nallow = [\"tcp/22\"]\nfrom = [\"@admins\"]\ncounter = true
@@ -326,17 +326,34 @@ fn what_was_there_before_is_kept() {
 }
 
 #[test]
-fn a_table_that_the_kernel_refuses_changes_nothing() {
+fn putting_back_what_was_confirmed_takes_three_listings_one_load_and_three_listings() {
     let specs = declared(WEB);
     on_a_host(|host| {
         host.correct(&specs);
         host.nft(&["add", "rule", "inet", "agentd", "input", "accept"]);
-        let before = host.nft(&["-s", "list", "ruleset"]);
-        host.programs.fail("nft -c -f -");
-        let results = host.correct_but(&specs, &[]);
-        assert!(matches!(&results[..], [crate::model::OutcomeResult::Failed { .. }]), "{results:?}");
-        assert_eq!(host.nft(&["-s", "list", "ruleset"]), before);
+        host.programs.taken();
+        host.correct(&specs);
+        let ran = host.programs.taken();
+        let loads = ran.iter().filter(|line| line.contains(&"-f".to_owned())).collect::<Vec<_>>();
+        assert_eq!((ran.len(), loads.len()), (7, 1), "{ran:?}");
     });
+}
+
+#[test]
+fn a_table_that_the_kernel_refuses_changes_nothing() {
+    // One that was never loaded is tried first; one that is put back was tried then, and goes in one transaction.
+    for (specs, refused) in [(declared("input = \"accept\""), "nft -c -f -"), (declared(WEB), "nft -f -")] {
+        on_a_host(|host| {
+            host.correct(&declared(WEB));
+            host.nft(&["add", "rule", "inet", "agentd", "input", "accept"]);
+            let before = host.nft(&["-s", "list", "ruleset"]);
+            host.programs.fail(refused);
+            let results = host.correct_but(&specs, &[]);
+            let failed = |result: &OutcomeResult| matches!(result, OutcomeResult::Failed { .. });
+            assert!(!results.is_empty() && results.iter().all(failed), "{results:?}");
+            assert_eq!(host.nft(&["-s", "list", "ruleset"]), before);
+        });
+    }
 }
 
 #[test]
