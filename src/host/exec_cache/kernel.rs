@@ -162,9 +162,17 @@ impl Map {
     }
 }
 
+/// The kernel gives up the check of a program when a signal is pending, whose handler runs before the next attempt: so
+/// often a program is handed in again, as libbpf does it.
+const ATTEMPTS: usize = 5;
+
 /// Loads a program and attaches it to a raw tracepoint. If the kernel's verifier refuses it, the error says why.
 pub(super) fn attach(tracepoint: &'static std::ffi::CStr, code: &[u64]) -> io::Result<Attached> {
-    let program = match load(code, &mut []) {
+    let is_final = |loaded: &io::Result<OwnedFd>| {
+        !loaded.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    };
+    let loaded = (1..ATTEMPTS).map(|_| load(code, &mut [])).find(is_final);
+    let program = match loaded.unwrap_or_else(|| load(code, &mut [])) {
         Ok(program) => program,
         Err(error)
             if error.raw_os_error() == Some(libc::EACCES) || error.raw_os_error() == Some(libc::EINVAL) =>
