@@ -50,6 +50,9 @@ pub enum Command {
     ///
     /// Checks the remote, writes the settings to agent.toml.d/enroll.toml, starts the agent, and shows what would
     /// change. The mode is `warn` unless said: drift is reported and nothing is changed.
+    ///
+    /// Signatures of commits are not verified by this version: what the remote serves over https or ssh is trusted.
+    /// --signers and --signer are therefore refused, and nothing is written.
     Enroll(Enroll),
     /// Show what is true now: revision, sync, health, what drifted and what was done.
     Status,
@@ -123,6 +126,12 @@ pub struct Enroll {
     /// Write the settings only: do not ask the remote and do not start the agent. For images.
     #[arg(long)]
     pub offline: bool,
+    /// The keys that are trusted to sign, in a file. Not in the help: this version can only refuse it.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub signers: Vec<PathBuf>,
+    /// A key that is trusted to sign. Not in the help: this version can only refuse it.
+    #[arg(long, value_name = "KEY", hide = true)]
+    pub signer: Vec<String>,
 }
 
 /// Options of `diff`.

@@ -80,6 +80,12 @@ pub enum CliError {
         /// A folder that has one.
         elsewhere: Option<String>,
     },
+    /// Signatures are asked for.
+    #[error(
+        "this version can't verify signatures of commits yet, so nothing was written: leave --signers and --signer out \
+         to trust what the remote serves over https or ssh"
+    )]
+    Unsigned,
     /// The credentials could not be read.
     #[error("the remote could not be asked, so nothing was written")]
     Credentials(#[from] CredentialsError),

@@ -36,6 +36,10 @@ struct Enrolled {
 
 /// Follows a branch from now on.
 pub fn run(common: &Arguments, options: &Enroll, outside: &mut Outside<'_>) -> Result<Exit, CliError> {
+    // Taken silently, they would be believed to be verified.
+    if !options.signers.is_empty() || !options.signer.is_empty() {
+        return Err(CliError::Unsigned);
+    }
     let enrolment = enrolment(options, outside)?;
     let tip = match options.offline {
         true => None,

@@ -101,3 +101,23 @@ fn what_they_refuse_is_told_and_nothing_is_written() {
     refused(found(unreadable), &["--path", "ops"], &["no folder `ops`"]);
     refused(Remote::default(), &[], &["the fetch process gave no answer: sealed"]);
 }
+
+#[test]
+fn signatures_are_asked_for_in_vain_and_nothing_is_asked_or_written() {
+    let key = "ssh-ed25519 AAAA ada@example.org";
+    for more in [
+        &["--signers", "/etc/agentd/signers"][..],
+        &["--signer", key],
+        &["--signer", key, "--signer", key, "--signers", "/etc/agentd/signers"],
+        &["--signer", key, "--offline"],
+    ] {
+        let found = Some(survey::Answer::Here);
+        let (bench, done, asked) =
+            enrol(Remote { fetched: Some(Ok(tip())), found, ..Remote::default() }, more);
+        assert_eq!((done.exit, asked), (Exit::Failed, Vec::new()), "{more:?}");
+        for words in ["can't verify signatures", "nothing was written", "leave --signers and --signer out"] {
+            assert!(done.err.contains(words), "{words}: {}", done.err);
+        }
+        assert!(!bench.dir.path().join("config").exists(), "{more:?}");
+    }
+}
