@@ -4,6 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod by_itself;
+
 use crate::harness::{Forge, Host, Lab, Suite, deb, run};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -200,16 +202,22 @@ fn held(suite: Suite) -> (Lab, Forge, Host) {
 
 /// Installs the same package under a higher version; gives what apt said.
 fn upgrade(lab: &Lab, host: &Host) -> String {
-    let folder = lab.folder("upgrade");
+    let deb = another(lab, "999");
+    host.copy_in(deb.parent().unwrap(), "/srv/upgrade");
+    host.run(&["apt-get", "install", "--yes", "/srv/upgrade/agentd.deb"]).ok()
+}
+
+/// The same package under another version, alone in its folder.
+fn another(lab: &Lab, version: &str) -> PathBuf {
+    let folder = lab.folder(&format!("upgrade-{version}"));
     let script = "\
 dpkg-deb --raw-extract \"$1\" \"$2/tree\"
-sed -i 's/^Version: .*/Version: 999/' \"$2/tree/DEBIAN/control\"
+sed -i \"s/^Version: .*/Version: $3/\" \"$2/tree/DEBIAN/control\"
 dpkg-deb --root-owner-group -Zgzip -z1 --build \"$2/tree\" \"$2/agentd.deb\"
 rm -r \"$2/tree\"
 ";
-    run(&["sh", "-eu", "-c", script, "sh", deb().to_str().unwrap(), folder.to_str().unwrap()]).ok();
-    host.copy_in(&folder, "/srv/upgrade");
-    host.run(&["apt-get", "install", "--yes", "/srv/upgrade/agentd.deb"]).ok()
+    run(&["sh", "-eu", "-c", script, "sh", deb().to_str().unwrap(), folder.to_str().unwrap(), version]).ok();
+    folder.join("agentd.deb")
 }
 
 fn state(host: &Host, verb: &str, unit: &str) -> String {

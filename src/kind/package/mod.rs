@@ -141,7 +141,10 @@ impl Kind for Packages {
         };
         let declared =
             want.declared().filter_map(|(key, declared)| diff::difference(key, &declared.spec, state(key)?));
-        let pruned = want.pruned().filter_map(|key| diff::pruned(key, state(key)?));
+        // That the agent is no longer declared is no wish that it should remove itself.
+        let is_own = |key: &Key| key.as_str().parse().is_ok_and(|name| spec::is_own(&name));
+        let pruned = want.pruned().filter(|key| !is_own(key));
+        let pruned = pruned.filter_map(|key| diff::pruned(key, state(key)?));
         let mut differences: Vec<_> = declared.chain(pruned).collect();
         // A transaction of our own (of an earlier life) is not waited for: applying adopts it.
         let others = self.running.as_ref().filter(|holder| holder.unit.as_deref() != Some(transaction::UNIT));

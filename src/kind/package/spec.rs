@@ -60,6 +60,9 @@ impl fmt::Display for Wish {
     }
 }
 
+/// The package that we come from.
+const OWN: &str = "agentd";
+
 const EXAMPLE: &str = "\"1.22.1-9\" is exactly that version, \">= 1.22\" that or a later one, \"*\" any";
 
 /// Reads `[packages]`.
@@ -181,10 +184,21 @@ pub fn validate(specs: &Specs<Spec>) -> Vec<Diagnostic> {
         let place = &declared.provenance.winner;
         match key.as_str().parse::<PackageName>() {
             Err(message) => faults.push(Diagnostic::error("bad-name", place, message)),
+            Ok(name) if is_own(&name) && !declared.spec.want.present() => {
+                let message = format!("`{name}` is the agent itself: it does not remove itself");
+                let hint = "leave it out, or declare the version that is to be there; on a host that is to be left \
+                            alone, `apt-get remove agentd` leaves everything else as it is";
+                faults.push(Diagnostic::error("own-goal", place, message).hint(hint));
+            }
             Ok(name) => faults.extend(contradiction(&name, place, declared, specs)),
         }
     }
     faults
+}
+
+/// Whether it is the agent's own package.
+pub fn is_own(name: &PackageName) -> bool {
+    name.name() == OWN
 }
 
 /// `nginx` and `nginx:amd64` may be one package or two; if one is to be there and the other not, a host of

@@ -1,14 +1,17 @@
 //! Declared against observed, as data: one line each.
 
+use super::Packages;
 use super::diff::{State, difference, find, pruned};
 use super::name::PackageName;
 use super::reader::table;
 use super::spec::{self, Spec, Wish};
 use super::status::Status;
 use crate::kind::parse::MaterialFault;
-use crate::kind::{Materials, ParseCx, PruneDefaults, Specs};
+use crate::kind::{
+    DiffCx, Kind, Levels, Materials, Observed, ParseCx, PruneDefaults, Reaction, Reading, Specs, Want,
+};
 use crate::model::located::Entry;
-use crate::model::{Content, Faults, Key, Located, Place, Value};
+use crate::model::{Content, Faults, Key, Located, Place, ResourceId, Value};
 
 fn at(line: u32) -> Place {
     Place { line, ..Place::file("roles/web.toml") }
@@ -249,6 +252,46 @@ fn pruning_removes_what_is_there_and_nothing_else() {
     assert_eq!(planned.changes[0].to_string(), "remove 1.22, keeping its configuration files");
     assert_eq!(pruned(&key, None), None);
     assert_eq!(pruned(&key, Some(&one(Status::ConfigFiles, "1.22"))), None);
+}
+
+#[test]
+fn the_agent_is_never_to_remove_itself() {
+    let faults = |text: &str| -> Vec<String> {
+        let told = spec::validate(&parse(text).0).into_iter();
+        told.map(|fault| format!("{} line {}", fault.code, fault.place.line)).collect()
+    };
+    for name in ["agentd", "agentd:amd64"] {
+        for end in ["{ ensure = 'absent' }", "{ ensure = 'absent', purge = true }"] {
+            assert_eq!(faults(&format!("'{name}' = {end}")), ["own-goal line 1"], "{name} {end}");
+        }
+        for there in ["'*'", "'1.0'", "'>= 1.0'", "{ version = '1.0', hold = true }"] {
+            assert_eq!(faults(&format!("'{name}' = {there}")), [""; 0], "{name} {there}");
+        }
+    }
+    assert_eq!(faults("agentd-extra = { ensure = 'absent' }"), [""; 0]);
+    // Nor because nobody declares it any more.
+    let prune = ["agentd", "nginx"].map(Key::from).into();
+    let nothing = Specs::new();
+    let want = Want { specs: &nothing, prune: &prune, only: None };
+    let there = Reading::Present(installed("1.22"));
+    let readings = ["agentd", "nginx"].map(|name| (Key::from(name), there.clone())).into();
+    let observed = Observed { readings, notes: Vec::new() };
+    let planned = Packages::default().diff(&want, &observed, &DiffCx { levels: &NoLevels });
+    let keys: Vec<&str> = planned.iter().map(|difference| difference.key.as_str()).collect();
+    assert_eq!(keys, ["nginx"]);
+}
+
+/// Packages react to nothing.
+struct NoLevels;
+
+impl Levels for NoLevels {
+    fn now(&self, _inputs: &[ResourceId]) -> Option<u64> {
+        None
+    }
+
+    fn seen(&self, _service: &ResourceId, _reaction: Reaction) -> Option<u64> {
+        None
+    }
 }
 
 #[test]

@@ -186,17 +186,23 @@ impl Archive {
         let mut archive = Archive::create(lab, &format!("debian-{}", suite.name()));
         let debs = debian::ensure(&lab.cache(), suite, packages);
         for entry in fs::read_dir(&debs).expect("read the folder of packages").flatten() {
-            let copy = archive.folder.join(entry.file_name());
-            fs::copy(entry.path(), &copy).expect("copy a package");
-            let text = run(&["dpkg-deb", "--field", copy.to_str().expect("a path in UTF-8")]).ok();
-            let field = |name: &str| {
-                let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-                line.unwrap_or_else(|| panic!("{} has no {name}", copy.display())).to_owned()
-            };
-            let key = (field("Package"), field("Version"));
-            archive.stanzas.insert(key, stanza(&text, &copy));
+            archive.add_built(&entry.path());
         }
         archive
+    }
+
+    /// Offers a package that somebody else built.
+    pub fn add_built(&mut self, deb: &Path) -> &mut Self {
+        let copy = self.folder.join(deb.file_name().expect("a package has a name"));
+        fs::copy(deb, &copy).expect("copy a package");
+        let text = run(&["dpkg-deb", "--field", copy.to_str().expect("a path in UTF-8")]).ok();
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            line.unwrap_or_else(|| panic!("{} has no {name}", copy.display())).to_owned()
+        };
+        let key = (field("Package"), field("Version"));
+        self.stanzas.insert(key, stanza(&text, &copy));
+        self
     }
 
     /// Offers a package.
