@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::chain;
-use super::opening::{begun_anew, subfolder};
+use super::opening::{begun_anew, open_keep};
 use super::workshop::{PassRequest, Workshop};
 use crate::host::files::Attributes;
-use crate::keep::Keep;
 use crate::model::{Health, Sync};
 use crate::reconcile::Scope;
 use crate::record::{self, OpenState, Record, RecordError};
@@ -96,6 +95,10 @@ impl Workshop {
         if self.record.unavailable().is_none() && self.record.is_in_place(&self.state) {
             return false;
         }
+        // While nothing can be kept nothing is changed, and the stand-in of the record sees to that.
+        if !self.kept.is_in_place() {
+            return false;
+        }
         // That it can't be is said by whatever is to be written to it.
         self.open_record_anew().is_ok()
     }
@@ -109,9 +112,10 @@ impl Workshop {
             ));
         }
         if !self.kept.is_in_place() {
-            self.kept = subfolder(&self.state, "kept").map_err(|error| chain(&error))?;
-            let limits = self.keep.limits();
-            self.keep = Keep::open(&self.kept, limits).map_err(|error| error.chain())?;
+            let opened = open_keep(&self.state, self.keep.limits(), &self.host);
+            let (kept, keep, told) = opened.map_err(|error| chain(&error))?;
+            (self.kept, self.keep) = (kept, keep);
+            told.into_iter().for_each(|note| self.note(note));
         }
         Ok(())
     }

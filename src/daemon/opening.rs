@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::bounds::Bounds;
+use super::chain;
 use super::ground::Ground;
 use super::workshop::Workshop;
 use crate::attribution::gather::Inquiry;
@@ -50,18 +51,26 @@ impl Workshop {
             }
             Err(error) => notes.push(format!("what the agent is at work on can't be written down: {error}")),
         }
-        let contents = Contents::in_folder(subfolder(&state, "contents")?);
-        let kept = subfolder(&state, "kept")?;
-        let keep = Keep::open(&kept, keep)
-            .map_err(|source| OpenError::Folder { what: "kept", source: source.into() })?;
-        let recovered = keep
-            .recover(&host.root)
-            .map_err(|source| OpenError::Folder { what: "kept", source: source.into() })?;
-        notes.extend(recovered.into_iter().map(|one| format!("after an interruption: {one:?}")));
+        let contents = Contents::in_folder(contents_folder(&state)?);
+        let (kept, keep, without_keep) = match open_keep(&state, keep, &host) {
+            Ok((kept, keep, told)) => {
+                notes.extend(told);
+                (kept, keep, None)
+            }
+            Err(error) => {
+                let kept = absent(&state, "kept")?;
+                let keep = Keep::nowhere(kept.path().to_owned(), keep).map_err(of("kept"))?;
+                (kept, keep, Some(chain(&error)))
+            }
+        };
         if let Err(error) = guard::firewall::recover(&host) {
             notes.push(error.to_string());
         }
-        let (record, opened) = open_record(&state, &host).map_err(OpenError::Record)?;
+        let (record, opened) = match &without_keep {
+            None => open_record(&state, &host).map_err(OpenError::Record)?,
+            // What can't be kept is not changed, and so nothing is to be written down.
+            Some(why) => (stand_in(&host, why).map_err(OpenError::Record)?, None),
+        };
         notes.extend(opened.and_then(|opened| begun_anew(opened.state)));
         let mut workshop = Workshop {
             host,
@@ -112,6 +121,40 @@ pub(super) fn begun_anew(state: OpenState) -> Option<String> {
         )),
         OpenState::New | OpenState::Fine => None,
     }
+}
+
+/// A record that takes nothing, for as long as nothing can be kept.
+pub(super) fn stand_in(host: &Host, why: &str) -> Result<Record, RecordError> {
+    let why = RecordError::Unavailable { why: why.to_owned() };
+    Record::stand_in(Arc::clone(&host.clock), &why)
+}
+
+/// What was there before, with what a crash cut short of it finished; and what a person should know of that.
+pub(super) fn open_keep(
+    state: &Root,
+    limits: Limits,
+    host: &Host,
+) -> Result<(Root, Keep, Vec<String>), OpenError> {
+    let kept = subfolder(state, "kept")?;
+    let keep = Keep::open(&kept, limits).map_err(of("kept"))?;
+    let recovered = keep.recover(&host.root).map_err(of("kept"))?;
+    let told = recovered.into_iter().map(|one| format!("after an interruption: {one:?}")).collect();
+    Ok((kept, keep, told))
+}
+
+/// Where contents lie. Where that can't be made now, it is tried again by whoever puts one in or asks for one.
+fn contents_folder(state: &Root) -> Result<Root, OpenError> {
+    subfolder(state, "contents").or_else(|_| absent(state, "contents"))
+}
+
+fn absent(state: &Root, name: &'static str) -> Result<Root, OpenError> {
+    Root::absent(state.absolute(name)).map_err(of(name))
+}
+
+fn of<E: std::error::Error + Send + std::marker::Sync + 'static>(
+    what: &'static str,
+) -> impl FnOnce(E) -> OpenError {
+    move |source| OpenError::Folder { what, source: source.into() }
 }
 
 pub(super) fn subfolder(state: &Root, name: &'static str) -> Result<Root, OpenError> {

@@ -1,6 +1,7 @@
 //! The store: a folder of notes and of what they are about.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::item::{Item, ItemId, Occasion, Stage, What};
@@ -37,6 +38,12 @@ impl Keep {
         }
         let mount = folder.mount().map_err(store("open"))?;
         Ok(Keep { folder, limits, bytes: AtomicU64::new(0), mount })
+    }
+
+    /// Holds the place of a store whose folder can't be made or opened: it has nothing and takes nothing, so that
+    /// nothing is replaced or removed.
+    pub fn nowhere(path: PathBuf, limits: Limits) -> std::io::Result<Self> {
+        Ok(Keep { folder: Folder::absent(path)?, limits, bytes: AtomicU64::new(0), mount: 0 })
     }
 
     /// Other limits from now on; what exceeds them goes with the next [`Keep::tidy`].

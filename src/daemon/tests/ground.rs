@@ -1,6 +1,6 @@
 //! What the agent stands on: a full disk at the start, and folders of its own that somebody takes away.
 
-use super::trouble::{fill, on_a_small_disk};
+use super::trouble::{fill, fill_with_files, on_a_small_disk};
 use super::*;
 use crate::model::vocabulary::{Health, Sync};
 use crate::source::Fault;
@@ -47,6 +47,56 @@ fn a_start_on_a_full_disk_looks_at_the_host_says_so_and_goes_on_by_itself_once_t
         site.forge.push("main", 'b', &[(MOTD, "b")]);
         site.shows(MOTD, "b");
         until("what it brought is gone", || !site.file(EXTRA).exists());
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn a_start_on_a_full_disk_without_folders_of_its_own_looks_at_the_host_says_so_and_goes_on_once_there_is_room()
+ {
+    std::thread::spawn(|| {
+        for gone in [&["contents"][..], &["kept"], &["kept", "contents"], &["kept", "contents", "record"]] {
+            let mut site = Site::new();
+            on_a_small_disk(&site);
+            site.forge.push("main", 'a', &[(MOTD, "a")]);
+            site.start();
+            site.shows(MOTD, "a");
+            site.sync();
+            site.stop().unwrap();
+            for folder in gone {
+                std::fs::remove_dir_all(site.path("state").join(folder)).unwrap();
+            }
+            let fillers = [fill_with_files(&site), fill(&site)];
+            site.forge.cut_off(Fault::Unreachable);
+            std::fs::write(site.file(MOTD), "vandal").unwrap();
+            site.start();
+            until("it has looked", || matches!(site.status().sync, Sync::OutOfSync(_)));
+            let status = site.status();
+            assert_eq!((status.health, site.in_force()), (Health::Degraded, Some('a')), "{gone:?}");
+            assert_eq!(status.resources.len(), 1, "{gone:?}: {:?}", status.resources);
+            assert!(notes(&site, "nothing on it is changed"), "{gone:?}: {:?}", status.notes);
+            assert!(notes(&site, "space"), "{gone:?}: why: {:?}", status.notes);
+            site.sync();
+            assert_eq!(std::fs::read_to_string(site.file(MOTD)).unwrap(), "vandal", "{gone:?}");
+            for filler in fillers {
+                match filler.is_dir() {
+                    true => std::fs::remove_dir_all(filler).unwrap(),
+                    false => std::fs::remove_file(filler).unwrap(),
+                }
+            }
+            site.forge.plug_in();
+            // Nobody asks for it.
+            site.shows(MOTD, "a");
+            until("all is well", || {
+                let status = site.status();
+                (status.sync, status.health) == (Sync::Synced, Health::Healthy)
+            });
+            assert!(!notes(&site, "nothing on it is changed") && !notes(&site, "can't be made anew"));
+            let kept = || std::fs::read_dir(site.path("state/kept")).unwrap().count();
+            assert!(kept() > 0, "{gone:?}: what the vandal wrote is kept");
+            site.stop().unwrap();
+        }
     })
     .join()
     .unwrap();

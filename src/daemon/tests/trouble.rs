@@ -12,7 +12,8 @@ pub(super) fn on_a_small_disk(site: &Site) {
     let nothing = None::<&str>;
     unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).expect("a mount namespace needs root");
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).unwrap();
-    mount(Some("none"), &site.path("state"), Some("tmpfs"), MsFlags::empty(), Some("size=4m")).unwrap();
+    mount(Some("none"), &site.path("state"), Some("tmpfs"), MsFlags::empty(), Some("size=4m,nr_inodes=300"))
+        .unwrap();
 }
 
 /// Fills the disk to its last byte; gives the file to remove.
@@ -22,6 +23,17 @@ pub(super) fn fill(site: &Site) -> PathBuf {
     for size in [4096, 1] {
         while std::io::Write::write_all(&mut &file, &vec![b'x'; size]).is_ok() {}
     }
+    path
+}
+
+/// Uses up every inode of the disk, so that no folder can be made; gives the folder to remove.
+pub(super) fn fill_with_files(site: &Site) -> PathBuf {
+    let path = site.path("state/fillers");
+    std::fs::create_dir(&path).unwrap();
+    let full = (0..10_000).any(|number| std::fs::File::create(path.join(number.to_string())).is_err());
+    assert!(full, "the disk has an end");
+    // One is left for the file that fills the rest.
+    std::fs::remove_file(path.join("0")).unwrap();
     path
 }
 

@@ -29,6 +29,12 @@ impl Folder {
         Folder { handle, path, led_to: Some(led_to) }
     }
 
+    /// Stands for one that can't be made or opened: whatever is tried in it fails.
+    pub fn absent(path: PathBuf) -> std::io::Result<Self> {
+        let handle = rustix::fs::open("/dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Folder::new(handle, path))
+    }
+
     /// Where it really is below its root, with a leading `/`, if a symbolic link led there; none if its path holds
     /// no link.
     pub fn led_to(&self) -> Option<&Path> {

@@ -54,6 +54,13 @@ impl Root {
         Ok(Root { path, handle, ourselves, protected: RwLock::default() })
     }
 
+    /// Stands for a folder that can't be made or opened: it is never in place, and whatever is tried in it fails.
+    pub fn absent(path: impl AsRef<Path>) -> io::Result<Self> {
+        let handle = rustix::fs::open("/dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let ourselves = rustix::process::geteuid().as_raw();
+        Ok(Root { path: path.as_ref().to_owned(), handle, ourselves, protected: RwLock::default() })
+    }
+
     /// From now on a person keeps these paths for themselves, and what lies below them. Only said here: whoever decides
     /// about a change asks [`Root::protected`].
     pub fn protect(&self, paths: Vec<PathBuf>) {
