@@ -4,7 +4,7 @@
 use serde_json::Value as Json;
 
 use super::{LIMIT, another, held, main_pid, rules, state};
-use crate::harness::{Forge, Host, Lab, Suite};
+use crate::harness::{Forge, Host, Suite};
 
 /// A host on which nothing else is to be done than what follows from these lines.
 fn declare(forge: &Forge, packages: &str, motd: &str) -> String {
@@ -30,7 +30,7 @@ fn status(host: &Host) -> Json {
 
 fn sync(host: &Host) {
     // The answer may be lost with the agent that was asked.
-    host.run(&["agentctl", "sync"]);
+    let _ = host.run(&["agentctl", "sync"]);
 }
 
 /// Which program the running agent is: a file that was replaced is another one.
