@@ -131,7 +131,7 @@ impl Scene {
         std::fs::read_to_string(self.path(path)).unwrap()
     }
 
-    fn observe(&mut self) -> Observed<State> {
+    pub fn observe(&mut self) -> Observed<State> {
         let want = Want { specs: &self.specs, prune: &self.prune, only: None };
         self.files.observe(&self.host, &want).unwrap()
     }

@@ -117,11 +117,17 @@ impl Bench {
 
     /// Runs the case in a child process under `strace` with these options.
     pub fn child(&self, options: &[&str]) -> Output {
+        self.child_of(super::CHILD, options, &[])
+    }
+
+    /// The same by another test of this program, with more in its environment.
+    pub fn child_of(&self, test: &str, options: &[&str], environment: &[(&str, &str)]) -> Output {
         Command::new("/usr/bin/strace")
             .args(["-f", "-qq", "-y"])
             .args(options)
             .arg(std::env::current_exe().unwrap())
-            .args(["file_crash::child", "--exact", "--ignored", "--test-threads=1"])
+            .args([test, "--exact", "--ignored", "--test-threads=1"])
+            .envs(environment.iter().copied())
             .env("AGENTD_TEST_CASE", self.case.word())
             .env("AGENTD_TEST_HOST", self.host.path())
             .env("AGENTD_TEST_STORE", self.store.path())
@@ -176,6 +182,11 @@ impl Bench {
 
     /// The next start and one pass put everything right, and the original is live or kept.
     pub fn assert_mended(&self, what: &str) {
+        self.assert_mended_noting(what, Noted::WithDigest);
+    }
+
+    /// The same; what could not be read when it was put aside is kept all the same, and its note has no digest.
+    pub fn assert_mended_noting(&self, what: &str, noted: Noted) {
         let mut scene = Scene::at(self.host.path(), self.store.path());
         self.case.declare(&mut scene);
         let recovered = scene.keep.recover(&scene.host.root).unwrap();
@@ -196,7 +207,7 @@ impl Bench {
         for path in self.case.paths() {
             assert_eq!(self.live(&path), expected, "{what}: {path}");
             if self.case != Case::Create && expected != Live::Old {
-                assert!(is_kept(&scene, &path), "{what}: the original of {path} is lost");
+                assert!(is_kept(&scene, &path, noted), "{what}: the original of {path} is lost");
             }
         }
         let names = scene.names("/etc");
@@ -206,11 +217,20 @@ impl Bench {
     }
 }
 
-fn is_kept(scene: &Scene, path: &str) -> bool {
+/// What the note of something kept must hold.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Noted {
+    WithDigest,
+    PerhapsWithout,
+}
+
+fn is_kept(scene: &Scene, path: &str, noted: Noted) -> bool {
     use agentd::keep::What;
     scene.keep.of_path(path).unwrap().iter().any(|item| match &item.what {
         What::File { content, .. } => {
-            *content == Some(Content::of(OLD.as_bytes())) && scene.keep.bytes(&item.id).is_ok()
+            let is_told = *content == Some(Content::of(OLD.as_bytes()));
+            let is_told = is_told || (content.is_none() && noted == Noted::PerhapsWithout);
+            is_told && scene.keep.bytes(&item.id).is_ok_and(|bytes| bytes == OLD.as_bytes())
         }
         What::Directory { .. } => {
             let inside = scene.keep.folder().path().join(format!("{}.data/inside", item.id));

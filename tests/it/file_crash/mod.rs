@@ -14,6 +14,7 @@ use crate::file::Scene;
 
 mod bench;
 mod disk;
+mod scarce;
 
 /// The calls that change something on a disk or wait for it.
 const CALLS: [&str; 14] = [
@@ -47,16 +48,19 @@ const REFUSALS: [(&str, &str); 10] = [
     ("unlinkat", "EIO"),
 ];
 
+/// What the sweeps run.
+const CHILD: &str = "file_crash::child";
+
 /// Where the sweep begins and ends, as `strace` sees it.
 const BEGIN: &str = "/agentd-test-begins";
 const END: &str = "/agentd-test-ends";
 
 /// How often each call is made before the first mark, and between the marks, by the process that makes them.
-fn count(case: Case, store: &str) -> BTreeMap<String, (usize, usize)> {
+fn count(test: &str, case: Case, store: &str, calls: &[&str]) -> BTreeMap<String, (usize, usize)> {
     let bench = Bench::new(case, store);
     let log = bench.store.path().with_extension("strace");
-    let output =
-        bench.child(&["-e", &format!("trace=statx,{}", CALLS.join(",")), "-o", log.to_str().unwrap()]);
+    let options = ["-e", &format!("trace=statx,{}", calls.join(",")), "-o", log.to_str().unwrap()];
+    let output = bench.child_of(test, &options, &[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let text = std::fs::read_to_string(&log).unwrap();
     std::fs::remove_file(&log).unwrap();
@@ -68,7 +72,7 @@ fn count(case: Case, store: &str) -> BTreeMap<String, (usize, usize)> {
         begun |= line.contains(BEGIN);
         ended |= line.contains(END);
         let call = line.split_whitespace().nth(1).and_then(|rest| rest.split_once('(')).map(|(call, _)| call);
-        let Some(call) = call.filter(|call| CALLS.contains(call)) else { continue };
+        let Some(call) = call.filter(|call| calls.contains(call)) else { continue };
         let (before, between) = counts.entry(call.to_owned()).or_default();
         match (begun, ended) {
             (false, _) => *before += 1,
@@ -82,7 +86,7 @@ fn count(case: Case, store: &str) -> BTreeMap<String, (usize, usize)> {
 
 fn sweep_kills(case: Case, store: &str) {
     let mut struck = 0;
-    for (call, (before, between)) in count(case, store) {
+    for (call, (before, between)) in count(CHILD, case, store, &CALLS) {
         for number in before + 1..=before + between {
             let bench = Bench::new(case, store);
             let what = format!("{} in {store}: killed at {call} number {number}", case.word());
@@ -105,7 +109,7 @@ fn sweep_kills(case: Case, store: &str) {
 
 /// As [`sweep_kills`], and then the power goes.
 fn sweep_power_cuts(case: Case) {
-    for (call, (before, between)) in count(case, "/tmp") {
+    for (call, (before, between)) in count(CHILD, case, "/tmp", &CALLS) {
         for number in before + 1..=before + between {
             let bench = Bench::on_disk(case);
             let what = format!("{}: power cut at {call} number {number}", case.word());
@@ -120,7 +124,7 @@ fn sweep_power_cuts(case: Case) {
 }
 
 fn sweep_refusals(case: Case, store: &str) {
-    let counts = count(case, store);
+    let counts = count(CHILD, case, store, &CALLS);
     for (call, how) in REFUSALS {
         let Some((before, between)) = counts.get(call).copied() else { continue };
         for number in before + 1..=before + between {
