@@ -6,12 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::chain;
 use super::events::Event;
 use super::following::Begun;
-use super::run::Daemon;
+use super::run::{Daemon, now_plus};
 use crate::config::Confirm;
 use crate::control::wire::ConfirmedReply;
 use crate::control::{Asked, Refusal, Reply};
@@ -19,6 +20,9 @@ use crate::guard::firewall::{self, Awaiting, Confirmation, UndoError};
 
 /// While a change waits, a remote that could not be reached is asked again after this long.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// How late the timer of a change may be, and how long a look at it may take.
+const GRACE: Duration = Duration::from_secs(3);
 
 impl Daemon {
     /// A new firewall was loaded just now.
@@ -81,6 +85,19 @@ impl Daemon {
             Some(_) => wait.min(TRY_AGAIN),
             None => wait,
         }
+    }
+
+    /// When it is looked whether a change that nobody confirmed took itself back. It tells of that itself unless it did
+    /// not.
+    pub(super) fn end_of_window(&self) -> Option<Instant> {
+        let Awaiting { confirmation: Confirmation::Awaited { left, .. }, at } =
+            self.view.confirmation.as_ref()?
+        else {
+            return None;
+        };
+        let since = self.clock.now().duration_since(*at).unsigned_abs();
+        let wait = (*left + GRACE).saturating_sub(since).max(GRACE);
+        Some(self.timers.undo.unwrap_or_else(|| now_plus(wait)))
     }
 
     fn read_confirmation(&mut self) {

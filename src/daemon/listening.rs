@@ -19,7 +19,8 @@ use super::shop::Ended;
 use super::timers::Timers;
 use super::workshop::{PassRequest, Workshop};
 use crate::control::{self, Access};
-use crate::model::{Evidence, Trigger};
+use crate::kind::LookAt;
+use crate::model::{Evidence, KindName, Trigger};
 use crate::reconcile::Scope;
 use crate::trigger::schedule::Spread;
 use crate::trigger::{Inbox, Noticed};
@@ -153,6 +154,11 @@ impl Daemon {
         if Timers::take_due(&mut self.timers.resume, at) {
             info!("a suspension has ended: the declaration holds again");
             self.want_pass(Scope::Full, Trigger::Interval);
+        }
+        if Timers::take_due(&mut self.timers.undo, at) {
+            let mut scope = Scope::nothing();
+            scope.add(&LookAt::Kind(KindName::Firewall));
+            self.want_pass(scope, Trigger::Interval);
         }
         if Timers::take_due(&mut self.timers.fetch, at) {
             self.ask_remote();

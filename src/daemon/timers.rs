@@ -1,4 +1,4 @@
-//! The points in time the loop waits for. There are seven, and one timer for all of them.
+//! The points in time the loop waits for. There are eight, and one timer for all of them.
 
 use tokio::time::Instant;
 
@@ -15,6 +15,8 @@ pub struct Timers {
     pub lost: Option<Instant>,
     /// The end of the suspension that ends first.
     pub resume: Option<Instant>,
+    /// The end of a firewall change that nobody confirmed: whether it took itself back is looked at.
+    pub undo: Option<Instant>,
     /// The line of how many lines were held back, if no other brings it before.
     pub sum: Option<Instant>,
     /// The next look at the pulse for the watchdog.
@@ -24,8 +26,9 @@ pub struct Timers {
 impl Timers {
     /// The next one.
     pub fn next(&self) -> Option<Instant> {
-        let all = [self.fetch, self.full_pass, self.retry, self.lost, self.resume, self.sum, self.pulse];
-        all.into_iter().flatten().min()
+        let passes = [self.full_pass, self.retry, self.lost, self.resume, self.undo];
+        let all = [self.fetch, self.sum, self.pulse].into_iter().chain(passes);
+        all.flatten().min()
     }
 
     /// Takes a timer if it is due.

@@ -53,6 +53,7 @@ impl Daemon {
     /// Makes a new snapshot of what is known.
     pub(super) fn refresh(&mut self) {
         self.timers.resume = self.end_of_suspension();
+        self.timers.undo = self.end_of_window();
         let follow = self.follow.as_ref();
         let mut source = follow.map(|follow| follow.status.clone()).unwrap_or_default();
         source.next = self.timers.fetch.map(|due| self.wall_time(due));

@@ -64,10 +64,10 @@ pub fn apply(cx: &ApplyCx<'_>, window: &Window, changes: &[Planned<Spec, Change>
 pub const UNDONE: &str =
     "this firewall was loaded before, not confirmed in time, and undone: push a revision with another one";
 
-/// Whether this very table was undone for want of confirmation.
-pub fn undone(host: &Host, text: &str) -> Result<bool, String> {
+/// Whether this very table was undone for want of confirmation, or should have been.
+pub fn undone(host: &Host, text: impl FnOnce() -> String) -> Result<bool, String> {
     match undo::confirmation(host).map_err(chain)? {
-        Confirmation::Undone { table, .. } => Ok(table == Digest::of(text.as_bytes())),
+        Confirmation::Undone { table, .. } => Ok(table == Digest::of(text().as_bytes())),
         Confirmation::Settled | Confirmation::Awaited { .. } => Ok(false),
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::listing::Listing;
 use super::nft::{self, Foreign};
-use super::spec::{Hook, HookName, Policy, Spec};
+use super::spec::{Exclusive, Hook, HookName, Policy, Spec, keys};
 use super::state::{State, states};
 use crate::host::Host;
-use crate::kind::Specs;
+use crate::kind::{Reading, Specs, Want};
 use crate::model::Key;
 
 /// What the kernel had at one generation.
@@ -47,7 +47,7 @@ pub fn look(host: &Host, last: Option<&Arc<Seen>>) -> Result<Arc<Seen>, String> 
 
 /// What a person should know of other tables: that they are there, and where they and we decide about the same.
 pub fn notes(specs: &Specs<Spec>, foreign: &[Foreign]) -> Vec<String> {
-    let mut notes: Vec<String> = foreign.iter().map(left_alone).collect();
+    let mut notes: Vec<String> = foreign.iter().map(told).collect();
     for declared in specs.values() {
         let Spec::Hook(hook) = &declared.spec else { continue };
         for table in foreign {
@@ -60,7 +60,7 @@ pub fn notes(specs: &Specs<Spec>, foreign: &[Foreign]) -> Vec<String> {
     notes
 }
 
-fn left_alone(table: &Foreign) -> String {
+fn told(table: &Foreign) -> String {
     format!("table {} {} is not the agent's: left alone", table.family, table.name)
 }
 
@@ -90,4 +90,54 @@ pub fn shuts(specs: &Specs<Spec>, name: HookName) -> Option<&Hook> {
         | Spec::Chain(_)
         | Spec::Exclusive(_) => None,
     })
+}
+
+/// Everything in scope: what is declared, what is to be taken away, and what else lies in our table or, where the
+/// declaration is exclusive, beside it.
+pub fn readings(want: &Want<'_, Spec>, seen: &Seen) -> BTreeMap<Key, Reading<State>> {
+    let mut readings = BTreeMap::new();
+    let reading = |key: &Key| match seen.states.get(key) {
+        Some(state) => Reading::Present(state.clone()),
+        None => Reading::Absent,
+    };
+    for (key, declared) in want.declared() {
+        match &declared.spec {
+            // Says something of other tables; it is nowhere itself.
+            Spec::Exclusive(_) => drop(readings.insert(key.clone(), Reading::Present(State::default()))),
+            Spec::Hook(_)
+            | Spec::Rule(_)
+            | Spec::Set(_)
+            | Spec::Nat(_)
+            | Spec::NatHook(_)
+            | Spec::Chain(_) => {
+                drop(readings.insert(key.clone(), reading(key)));
+            }
+        }
+    }
+    for key in want.pruned().chain(seen.states.keys().filter(|key| want.in_scope(key))) {
+        if !readings.contains_key(key) {
+            readings.insert(key.clone(), reading(key));
+        }
+    }
+    for table in seen.foreign.iter().filter(|table| is_drift(want.specs, table)) {
+        let key = keys::table(&table.family, &table.name);
+        if want.in_scope(&key) {
+            let chains: Vec<&str> = table.chains.iter().map(|chain| chain.name.as_str()).collect();
+            readings.insert(key, Reading::Present(State::foreign(&table.family, &table.name, &chains)));
+        }
+    }
+    readings
+}
+
+fn is_drift(specs: &Specs<Spec>, table: &Foreign) -> bool {
+    match specs.get(keys::TABLES).map(|declared| &declared.spec) {
+        Some(Spec::Exclusive(Exclusive { ignore })) => {
+            !ignore.iter().any(|pattern| pattern.matches(&table.family, &table.name))
+        }
+        Some(_) | None => false,
+    }
+}
+
+pub fn left_alone(specs: &Specs<Spec>, seen: &Seen) -> Vec<Foreign> {
+    seen.foreign.iter().filter(|table| !is_drift(specs, table)).cloned().collect()
 }

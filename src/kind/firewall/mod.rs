@@ -51,7 +51,7 @@ use apply::UNDONE;
 use boot::{AtBoot, Wrong};
 use compile::{CompileFault, Compiled, compile};
 use listing::Listing;
-use look::{Seen, look, notes};
+use look::{Seen, left_alone, look, notes, readings};
 use render::Source;
 use spec::{Exclusive, keys};
 use state::differences;
@@ -91,6 +91,13 @@ pub struct Firewall {
 enum Undone {
     /// It is in force.
     InForce,
+    /// The declared one is, for its undo did not work.
+    NotYet {
+        /// The text of the one to put back; of none, if there was none.
+        confirmed: Arc<str>,
+        /// The text of the declared one.
+        instead: Arc<str>,
+    },
     /// It is not.
     Missing {
         /// Its text.
@@ -187,6 +194,7 @@ impl Kind for Firewall {
         }
         let mut differences = self.planned(want, found);
         differences.extend(self.at_boot(want));
+        differences.extend(self.not_undone(want));
         differences
     }
 
@@ -277,14 +285,16 @@ impl Firewall {
         let Some(desired) = self.compiled.as_ref().filter(|_| self.window.get().is_some()) else {
             return Ok(None);
         };
-        // As declared: nothing to ask the disk for.
-        if differing(specs, seen, desired).is_empty() {
+        if !apply::undone(host, || desired.listing.loadable())? {
             return Ok(None);
         }
-        let undone = apply::undone(host, &desired.listing.loadable())?;
         let confirmed = boot::read(host).map_err(|error| error.chain())?;
+        if differing(specs, seen, desired).is_empty() {
+            let confirmed = confirmed.unwrap_or_else(|| render::REPLACE.to_owned()).into();
+            return Ok(Some(Undone::NotYet { confirmed, instead: desired.listing.loadable().into() }));
+        }
         let there = seen.own.as_ref().map(Listing::loadable);
-        Ok(undone.then(|| match confirmed {
+        Ok(Some(match confirmed {
             Some(text) if there.as_ref() != Some(&text) => {
                 Undone::Missing { confirmed: text.into(), instead: there.map(Into::into) }
             }
@@ -320,6 +330,20 @@ impl Firewall {
             waiting: None,
             failing: None,
             owner: want.specs.keys().next().cloned(),
+        })
+    }
+
+    /// That the undo of the declared table did not work. It stands for the whole table, too.
+    fn not_undone(&self, want: &Want<'_, Spec>) -> Option<Difference<Change>> {
+        let undone = self.undone.as_ref().filter(|undone| matches!(undone, Undone::NotYet { .. }))?;
+        let key = want.declared().next()?.0.clone();
+        Some(Difference {
+            key,
+            fields: vec![FieldDiff::new("confirmation", "not given in time, and the undo failed", "undone")],
+            changes: undone.change().into_iter().collect(),
+            waiting: None,
+            failing: Some(UNDONE.to_owned()),
+            owner: None,
         })
     }
 
@@ -360,6 +384,9 @@ impl Undone {
             Undone::Missing { confirmed, instead } => {
                 Some(Change::Restore { text: Arc::clone(confirmed), instead: instead.clone() })
             }
+            Undone::NotYet { confirmed, instead } => {
+                Some(Change::Restore { text: Arc::clone(confirmed), instead: Some(Arc::clone(instead)) })
+            }
         }
     }
 }
@@ -387,54 +414,4 @@ fn differing(specs: &Specs<Spec>, observed: &Seen, desired: &Compiled) -> BTreeS
         !differences(observed.states.get(key), wanted).is_empty()
     };
     specs.keys().chain(observed.states.keys()).filter(|key| differs(key)).cloned().collect()
-}
-
-/// Everything in scope: what is declared, what is to be taken away, and what else lies in our table or, where the
-/// declaration is exclusive, beside it.
-fn readings(want: &Want<'_, Spec>, seen: &Seen) -> BTreeMap<Key, Reading<State>> {
-    let mut readings = BTreeMap::new();
-    let reading = |key: &Key| match seen.states.get(key) {
-        Some(state) => Reading::Present(state.clone()),
-        None => Reading::Absent,
-    };
-    for (key, declared) in want.declared() {
-        match &declared.spec {
-            // Says something of other tables; it is nowhere itself.
-            Spec::Exclusive(_) => drop(readings.insert(key.clone(), Reading::Present(State::default()))),
-            Spec::Hook(_)
-            | Spec::Rule(_)
-            | Spec::Set(_)
-            | Spec::Nat(_)
-            | Spec::NatHook(_)
-            | Spec::Chain(_) => {
-                drop(readings.insert(key.clone(), reading(key)));
-            }
-        }
-    }
-    for key in want.pruned().chain(seen.states.keys().filter(|key| want.in_scope(key))) {
-        if !readings.contains_key(key) {
-            readings.insert(key.clone(), reading(key));
-        }
-    }
-    for table in seen.foreign.iter().filter(|table| is_drift(want.specs, table)) {
-        let key = keys::table(&table.family, &table.name);
-        if want.in_scope(&key) {
-            let chains: Vec<&str> = table.chains.iter().map(|chain| chain.name.as_str()).collect();
-            readings.insert(key, Reading::Present(State::foreign(&table.family, &table.name, &chains)));
-        }
-    }
-    readings
-}
-
-fn is_drift(specs: &Specs<Spec>, table: &nft::Foreign) -> bool {
-    match specs.get(keys::TABLES).map(|declared| &declared.spec) {
-        Some(Spec::Exclusive(Exclusive { ignore })) => {
-            !ignore.iter().any(|pattern| pattern.matches(&table.family, &table.name))
-        }
-        Some(_) | None => false,
-    }
-}
-
-fn left_alone(specs: &Specs<Spec>, seen: &Seen) -> Vec<nft::Foreign> {
-    seen.foreign.iter().filter(|table| !is_drift(specs, table)).cloned().collect()
 }

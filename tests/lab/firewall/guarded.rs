@@ -147,6 +147,36 @@ fn a_revision_that_takes_the_undone_firewall_back_ends_the_matter() {
     host.wait_until("nothing is said of it any more", LIMIT, || !page(&host).contains(UNDONE));
 }
 
+/// The very file that the timer loads is broken while the clock runs: the agent sees that nothing was taken back, does
+/// it itself, and says so.
+#[test]
+fn a_firewall_whose_undo_is_broken_meanwhile_is_taken_back_by_the_agent() {
+    let lab = Lab::new();
+    let forge = lab.forge();
+    declare(&forge, FIRST);
+    let host = site(&lab, &forge, Suite::Bookworm, "auto");
+    host.wait_until("the first table is confirmed", LIMIT, || boots(&host).contains("agentd:first"));
+    let before = rules(&host);
+    // Broken at once when it is there: the host is slower than the clock of the change.
+    let breaker = "while ! grep -qs agentd:first $U; do sleep 0.1; done; printf 'table inet agentd {' > $U";
+    let breaker = breaker.replace("$U", "/var/lib/agentd/firewall-undo.nft");
+    host.run(&["systemd-run", "--quiet", "--unit=breaker", "sh", "-c", &breaker]).ok();
+    declare(&forge, CUT_OFF);
+    host.wait_until("the second table is in force", LIMIT, || rules(&host).contains("agentd:second"));
+    host.wait_until("the timer fails", LIMIT, || {
+        let failed = host.run(&["systemctl", "list-units", "--failed", "--plain", "--no-legend"]).stdout;
+        failed.contains("agentd-firewall-undo-")
+    });
+    host.wait_until("the first table is back", LIMIT, || rules(&host) == before);
+    assert!(boots(&host).contains("agentd:first"));
+    host.wait_until("it says why", LIMIT, || page(&host).contains(UNDONE));
+    let told = host.run(&["agentctl", "history", "--json"]).ok();
+    assert!(told.contains("the undo failed"), "{told}");
+    // The way out is another revision.
+    declare(&forge, &FIRST.replace("first", "third"));
+    host.wait_until("another one is confirmed", LIMIT, || boots(&host).contains("agentd:third"));
+}
+
 fn a_person_must_confirm(suite: Suite) {
     let lab = Lab::new();
     let forge = lab.forge();

@@ -1,5 +1,7 @@
 //! Confirm or undo, and what is loaded at boot. systemd is played by the test; nft is real.
 
+#![allow(clippy::disallowed_methods, reason = "these tests play those who damage files")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use super::super::undo::{
 };
 use super::super::{Change, Firewall, Spec};
 use super::support::{TestHost, declared, on_a_host};
+use crate::host::program::{Programs, Run, SystemPrograms};
 use crate::kind::{Difference, Kind, Specs};
 use crate::model::OutcomeResult;
 
@@ -319,6 +322,63 @@ fn after_an_undo_the_host_is_held_to_the_table_that_was_confirmed() {
         assert_eq!(host.nft(&["-s", "list", "ruleset"]), before);
         assert!(refused(host, &new()), "and that was all there was to do");
         assert_eq!(systemd(host).len(), 1, "nothing new to confirm");
+    });
+}
+
+/// The timer elapses over what became of its file: nothing is undone by it.
+fn timer_fails(host: &TestHost, broken: Option<&str>) {
+    let undo = host.host.root.absolute(UNDO);
+    match broken {
+        Some(text) => std::fs::write(undo, text).unwrap(),
+        None => std::fs::remove_file(undo).unwrap(),
+    }
+    let done = SystemPrograms
+        .run(&Run::new("/usr/sbin/nft", &["-f", host.host.root.absolute(UNDO).to_str().unwrap()]));
+    assert!(!done.unwrap().succeeded(), "the timer's unit fails");
+    host.clock.advance(WINDOW + Duration::from_secs(3));
+}
+
+#[test]
+fn an_undo_that_fails_for_its_file_is_made_by_the_agent() {
+    for broken in [Some("table inet agentd {\n  chain inp"), Some("garbage"), None] {
+        guarded(|host| {
+            let before = host.nft(&["-s", "list", "ruleset"]);
+            host.correct(&new());
+            let unconfirmed = host.nft(&["-s", "list", "ruleset"]);
+            timer_fails(host, broken);
+            assert_eq!(host.nft(&["-s", "list", "ruleset"]), unconfirmed);
+            assert!(matches!(confirm(&host.host), Err(UndoError::TooLate)));
+            systemd(host);
+            let differences = host.differences(&new());
+            let [one] = differences.as_slice() else { panic!("{broken:?}: {differences:?}") };
+            assert!(one.fields[0].observed.to_string().contains("the undo failed"), "{one:?}");
+            let results = host.correct_but(&new(), &[]);
+            assert!(
+                results.iter().all(
+                    |result| matches!(result, OutcomeResult::Failed { message } if message.contains("not confirmed in time"))
+                ),
+                "the host is not as declared: {results:?}"
+            );
+            assert_eq!(host.nft(&["-s", "list", "ruleset"]), before, "{broken:?}");
+            assert!(host.kept().iter().any(|text| text.contains("agentd:new")), "what was there is kept");
+            assert!(refused(host, &new()), "and that was all there was to do");
+            assert_eq!(systemd(host), [""; 0], "nothing new to confirm");
+            assert!(host.file(BOOT).unwrap().contains("agentd:old"));
+        });
+    }
+}
+
+#[test]
+fn an_undo_that_fails_on_a_host_that_had_no_table_takes_ours_away() {
+    on_a_host(|host| {
+        host.kind = Firewall::guarded(window());
+        host.correct(&new());
+        timer_fails(host, Some("garbage"));
+        assert_eq!(host.drift(&new()), ["input"]);
+        host.correct_but(&new(), &[]);
+        assert_eq!(host.nft(&["list", "ruleset"]), "");
+        assert!(refused(host, &new()));
+        assert_eq!(host.file(BOOT), None, "and nothing is loaded at boot");
     });
 }
 
