@@ -53,7 +53,7 @@ use compile::{CompileFault, Compiled, compile};
 use listing::Listing;
 use look::{Seen, left_alone, look, notes, readings};
 use render::Source;
-use spec::{Exclusive, keys};
+use spec::keys;
 use state::differences;
 use undo::Window;
 
