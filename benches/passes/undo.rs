@@ -23,6 +23,10 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// ten a second for a storm, and looks ten times a second from the twentieth on (`daemon::pace`).
 const REST: Duration = Duration::from_millis(125);
 
+/// How long between two peeks at what is to be restored: whoever looks without a pause keeps the folder's lock and a
+/// processor from the one who is to restore it.
+const PEEK: Duration = Duration::from_micros(50);
+
 /// Changes files that the agent holds, one after another, and each time does the same steps itself.
 pub fn files(name: &str, files: &Files, rounds: usize) {
     let (mut ours, mut floor, mut floor_synced) = (Times::default(), Times::default(), Times::default());
@@ -227,5 +231,6 @@ fn said(command: &mut Command) -> String {
 fn wait(what: &str, since: Instant, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(since.elapsed() < LIMIT, "{what} is not as declared again");
+        std::thread::sleep(PEEK);
     }
 }
