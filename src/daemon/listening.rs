@@ -20,7 +20,7 @@ use super::timers::Timers;
 use super::workshop::{PassRequest, Workshop};
 use crate::control::{self, Access};
 use crate::kind::LookAt;
-use crate::model::{Evidence, KindName, Trigger};
+use crate::model::{KindName, Trigger};
 use crate::reconcile::Scope;
 use crate::trigger::schedule::Spread;
 use crate::trigger::{Inbox, Noticed};
@@ -112,6 +112,7 @@ impl Daemon {
         }
         self.looks.take(self.clock.since_boot());
         if noticed.overflows > 0 {
+            self.lost.extend(&noticed.gaps);
             self.make_up();
         }
         if scope != Scope::nothing() {
@@ -139,7 +140,7 @@ impl Daemon {
             warn!("events were lost: one full pass makes up for them");
             self.made_up = Some(self.clock.since_boot());
             let triggers = BTreeSet::from([Trigger::Watch]);
-            let gaps = BTreeSet::from([Evidence::Fanotify]);
+            let gaps = std::mem::take(&mut self.lost);
             self.want(PassRequest { scope: Scope::Full, triggers, witnesses: Vec::new(), gaps });
         }
         if Timers::take_due(&mut self.timers.full_pass, at) {

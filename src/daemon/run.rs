@@ -1,5 +1,6 @@
 //! The event loop.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,7 +41,7 @@ use crate::host::files::Root;
 use crate::keep::Contents;
 use crate::kind::package::Tuning;
 use crate::metrics::Tallies;
-use crate::model::{CommitId, Trigger};
+use crate::model::{CommitId, Evidence, Trigger};
 use crate::reconcile::{Engine, Scope};
 use crate::status::{AgentInfo, Snapshot, WatchHealth};
 use crate::trigger::Inbox;
@@ -176,6 +177,8 @@ pub(super) struct Daemon {
     pub(super) full_took: Duration,
     /// When the last full pass for lost events was asked for, on the clock that counts from boot.
     pub(super) made_up: Option<Duration>,
+    /// Which interfaces lost events that are not made up for yet.
+    pub(super) lost: BTreeSet<Evidence>,
     pub(super) looks: Pace,
     pub(super) lines: journal::Lines,
     pub(super) heads: Pace,
@@ -289,6 +292,7 @@ impl Daemon {
             passing: false,
             full_took: Duration::ZERO,
             made_up: None,
+            lost: BTreeSet::new(),
             looks: Pace::of_looks(),
             lines: journal::Lines::default(),
             heads: Pace::of_heads(),

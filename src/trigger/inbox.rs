@@ -99,9 +99,9 @@ impl Inbox {
         });
     }
 
-    /// Events of folders and files were lost: everything is to be looked at, once.
-    pub fn overflowed(&self) {
-        self.missed(Evidence::Fanotify);
+    /// An interface lost events: everything is to be looked at, once, however often it did, and the watches.
+    pub fn overflowed(&self, source: Evidence) {
+        self.missed(source);
         self.update(|noticed| {
             noticed.overflows += 1;
             noticed.rearm = true;
@@ -199,12 +199,12 @@ mod tests {
         }
         let noticed = inbox.take().await;
         assert_eq!((noticed.scope, noticed.events), (Scope::of([motd.clone()]), 1000));
-        inbox.overflowed();
+        inbox.overflowed(Evidence::Fanotify);
         let motd_again = motd.clone();
         inbox.look_at(std::iter::once(&LookAt::Resource(motd)));
-        inbox.overflowed();
+        inbox.overflowed(Evidence::Netfilter);
         let noticed = inbox.take().await;
         assert_eq!((noticed.scope, noticed.overflows), (Scope::of([motd_again]), 2));
-        assert_eq!(noticed.gaps, [Evidence::Fanotify].into());
+        assert_eq!(noticed.gaps, [Evidence::Fanotify, Evidence::Netfilter].into());
     }
 }

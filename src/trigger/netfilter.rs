@@ -98,10 +98,10 @@ async fn listen(monitor: &Waiting, gauge: &Gauge, inbox: &Inbox, clock: &dyn Clo
                 let newest = generations.iter().rev().take(WITNESSES);
                 newest.for_each(|announced| inbox.testify(witness(announced, numbers, clock)));
             }
-            // Which generations were lost does not matter for the rules: the kind asks for the last one. Who made them does.
+            // Lost events are a full pass, whoever lost them; the rules are looked at before that.
             Ok(Heard::Missed) => {
                 gauge.overflow();
-                inbox.missed(Evidence::Netfilter);
+                inbox.overflowed(Evidence::Netfilter);
             }
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {}
             Err(error) => return error,
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_kernel_keeps_is_one_look_and_not_the_end() {
+    fn more_than_the_kernel_keeps_is_one_overflow_and_not_the_end() {
         in_an_empty_network(async |programs| {
             let inbox = Arc::new(Inbox::default());
             let mut watch = FirewallWatch::new(Arc::clone(&inbox), Arc::new(SystemClock));
@@ -200,11 +200,16 @@ mod tests {
             let rules = "add rule inet x c tcp dport 1 accept\n".repeat(20_000);
             nft(programs, &format!("add table inet x\nadd chain inet x c\n{rules}"));
             let noticed = inbox.take().await;
-            assert_eq!((noticed.scope, noticed.overflows), (firewall(), 0), "nothing else was missed");
+            assert_eq!(
+                (noticed.scope, noticed.overflows),
+                (firewall(), 1),
+                "the rules at once, then everything"
+            );
             assert_eq!(noticed.gaps, [Evidence::Netfilter].into(), "whoever made the lost ones is not known");
             assert_eq!(watch.health().unwrap().overflows, 1);
             nft(programs, "add table inet y");
-            assert_eq!(inbox.take().await.scope, firewall());
+            let noticed = inbox.take().await;
+            assert_eq!((noticed.scope, noticed.overflows), (firewall(), 0), "it is told once");
             assert_eq!(watch.health().unwrap().blind_since, None);
         });
     }

@@ -11,7 +11,7 @@ use super::inbox::Inbox;
 use super::watch_map::{WatchMap, kind_of};
 use crate::host::clock::Clock;
 use crate::kind::LookAt;
-use crate::model::{Deeds, KindName, Witness};
+use crate::model::{Deeds, Evidence, KindName, Witness};
 
 /// What is wanted, and what was seen of it.
 pub(super) struct Sight {
@@ -81,13 +81,13 @@ impl Sight {
     /// Events were lost: one full look.
     pub fn overflowed(&self) {
         self.overflows.fetch_add(1, Ordering::Relaxed);
-        self.inbox.overflowed();
+        self.inbox.overflowed(Evidence::Fanotify);
     }
 
     /// Nothing is seen any more: one full look, and the watches are seen to.
     pub fn went_blind(&self, why: String) {
         self.lost().get_or_insert((self.clock.now(), why));
-        self.inbox.overflowed();
+        self.inbox.overflowed(Evidence::Fanotify);
     }
 
     pub fn events(&self) -> BTreeMap<KindName, u64> {

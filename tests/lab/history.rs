@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use serde_json::Value as Json;
 
 use crate::harness::{Host, Lab, Suite};
+use crate::metrics::{bring_curl, scrape};
 use crate::signals::{LIMIT, hold, status};
 
 const CORRECTED: &str = "4b1f0d7c5e2a4c0f9a3ad1c6b7e8f201";
@@ -121,11 +122,31 @@ fn tries(host: &Host) -> usize {
     fought.map(|drift| drift["attempts"].as_array().unwrap().len()).sum()
 }
 
+/// By its program and its unit, wherever somebody is told of it: in the status, in the journal, and to whoever scrapes.
+fn the_rival_is_named(host: &Host, message: &str, line: &Json, program: &str) {
+    let named = |text: &str| text.contains(program) && text.contains("in rival.service, ");
+    assert!(named(message), "{message}");
+    assert!(message.contains(", certain.") || message.contains(", likely."), "{message}");
+    assert!(named(line["MESSAGE"].as_str().unwrap()), "{line}");
+    assert!(line["CONFIDENCE"].is_string(), "somebody looked: {line}");
+    if line["CONFIDENCE"] != "unknown" {
+        assert_eq!((&line["EXE"], &line["BY_UNIT"]), (&program.into(), &"rival.service".into()), "{line}");
+    }
+    let page = scrape(host);
+    let series: Vec<&str> = page.lines().filter(|line| line.starts_with("agentd_contested_info{")).collect();
+    let expected = format!(
+        "agentd_contested_info{{kind=\"file\",resource=\"file:/etc/fought.conf\",program=\"{program}\",\
+         unit=\"rival.service\"}} 1"
+    );
+    assert_eq!(series, [expected.as_str()]);
+}
+
 #[test]
 fn two_writers_of_one_file_are_told_of_with_how_to_settle_it() {
     for suite in Suite::ALL {
         let lab = Lab::new();
         let host = lab.boot(suite, "web-1");
+        bring_curl(&lab, suite, &host);
         hold(&lab, &host, ROLE);
         host.sh("systemd-run --unit=follower agentctl events --follow --json file:/etc/fought.conf").ok();
         let rival = "while sleep 0.2; do echo theirs > /etc/fought.conf; done";
@@ -141,6 +162,8 @@ fn two_writers_of_one_file_are_told_of_with_how_to_settle_it() {
         assert!(message.contains("agentctl suspend file:/etc/fought.conf"), "{message}");
         let lines = journal(&host, CONTESTED);
         assert_eq!(lines.len(), 1, "{lines:?}");
+        let shell = host.run(&["readlink", "-f", "/bin/sh"]).ok();
+        the_rival_is_named(&host, &message, &lines[0], shell.trim());
         // One that the rival overwrote before the second look is no correction: the tries are counted.
         assert_eq!(tries(&host), 4, "at once, and after 2, 6 and 18 seconds");
 

@@ -35,6 +35,7 @@ mod alike;
 mod attribution;
 mod bench;
 mod by_hand;
+mod crowd;
 mod firewall;
 mod foundation;
 mod harness;

@@ -7,7 +7,15 @@ const ROLE: &str =
     "[files.'/etc/shop.conf']\ncontent = \"held\\n\"\n[services]\nshop = { state = 'running' }\n";
 const TEXTFILE: &str = "/var/lib/prometheus/node-exporter/agentd.prom";
 
-fn scrape(host: &Host) -> String {
+/// Puts curl on the host.
+pub fn bring_curl(lab: &Lab, suite: Suite, host: &Host) {
+    Archive::of_debian(lab, suite, &["curl"]).publish(host);
+    host.run(&["apt-get", "update", "--quiet"]).ok();
+    host.run(&["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "curl"]).ok();
+}
+
+/// The page of metrics.
+pub fn scrape(host: &Host) -> String {
     let socket = ["--unix-socket", "/run/agentd/metrics.sock", "http://localhost/metrics"];
     host.run(&[&["curl", "--silent", "--show-error", "--fail"], &socket[..]].concat()).ok()
 }
@@ -23,9 +31,7 @@ fn what_was_undone_and_whether_a_watcher_is_blind_is_in_the_metrics() {
     for suite in Suite::ALL {
         let lab = Lab::new();
         let host = lab.boot(suite, "web-1");
-        Archive::of_debian(&lab, suite, &["curl"]).publish(&host);
-        host.run(&["apt-get", "update", "--quiet"]).ok();
-        host.run(&["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "curl"]).ok();
+        bring_curl(&lab, suite, &host);
         host.run(&["mkdir", "-p", "/var/lib/prometheus/node-exporter"]).ok();
         ship(&host, "shop", "");
         hold(&lab, &host, ROLE);

@@ -4,6 +4,7 @@
 
 mod forge;
 mod ground;
+mod lost;
 mod metrics;
 mod settings;
 mod stopping;
