@@ -17,8 +17,7 @@ pub struct Watches {
     folders: Result<Watcher, NoFolders>,
     firewall: FirewallWatch,
     units: UnitWatch,
-    /// Only there to be dropped with the others.
-    _mounts: MountWatch,
+    mounts: MountWatch,
 }
 
 /// Folders can't be watched at all.
@@ -41,11 +40,13 @@ impl Watches {
                 (method, Some(why)) => info!("folders are watched by {method}: {why}"),
             }
         }
+        let mut mounts = MountWatch::new(Arc::clone(inbox), Arc::clone(clock));
+        mounts.arm();
         Watches {
             folders,
             firewall: FirewallWatch::new(Arc::clone(inbox), Arc::clone(clock)),
             units: UnitWatch::new(Arc::clone(inbox), Arc::clone(clock)),
-            _mounts: MountWatch::start(Arc::clone(inbox)),
+            mounts,
         }
     }
 
@@ -75,6 +76,7 @@ impl Watches {
         if desired.is_some_and(|desired| !desired.firewall.is_empty()) {
             self.firewall.arm();
         }
+        self.mounts.arm();
     }
 
     /// How each is.
@@ -92,6 +94,7 @@ impl Watches {
                 message: Some(why.clone()),
             }],
         };
-        folders.into_iter().chain(self.firewall.health()).chain(self.units.health()).collect()
+        let others = self.firewall.health().into_iter().chain(self.units.health());
+        folders.into_iter().chain(others).chain([self.mounts.health()]).collect()
     }
 }

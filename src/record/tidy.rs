@@ -35,20 +35,21 @@ impl Record {
     pub fn tidy(&mut self, retention: &Retention) -> Result<u64, RecordError> {
         self.forget_ended_suspensions(retention)?;
         let mut dropped = 0;
-        while let Some(through) = self.excess(retention)? {
+        // Of one moment: what is written meanwhile, of what went, is not old.
+        let horizon = self.clock.now().checked_sub(retention.age).unwrap_or(Timestamp::MIN);
+        while let Some(through) = self.excess(retention, horizon)? {
             dropped += self.drop_through(through)?;
         }
         Ok(dropped)
     }
 
     /// The number of the last entry that should go now.
-    fn excess(&self, retention: &Retention) -> Result<Option<u64>, RecordError> {
+    fn excess(&self, retention: &Retention, horizon: Timestamp) -> Result<Option<u64>, RecordError> {
         let failed = |source| RecordError::Database { doing: "measure itself", source };
         let number =
             |sql: &str| self.db.query_row(sql, [], |row| row.get::<_, Option<u64>>(0)).map_err(failed);
         let Some(first) = number("SELECT MIN(seq) FROM entries")? else { return Ok(None) };
         let last = number("SELECT MAX(seq) FROM entries")?.unwrap_or(first);
-        let horizon = self.clock.now().checked_sub(retention.age).unwrap_or(Timestamp::MIN);
         let sql = "SELECT MIN(seq) FROM entries WHERE at >= ?1";
         let young: Option<u64> =
             self.db.query_row(sql, params![horizon.as_microsecond()], |row| row.get(0)).map_err(failed)?;

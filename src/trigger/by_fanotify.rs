@@ -57,6 +57,11 @@ impl Fanotify {
         Ok(Fanotify { shared, marked: HashMap::new(), beside: None, stop, thread: Some(thread) })
     }
 
+    #[cfg(test)]
+    pub fn fail(&self) {
+        self.shared.group.fail();
+    }
+
     pub fn tells_who(&self) -> bool {
         self.shared.group.tells_who()
     }

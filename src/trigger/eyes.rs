@@ -54,6 +54,15 @@ impl Eyes {
         Ok((Eyes::Inotify(Inotify::open(sight)?), worse))
     }
 
+    /// Makes the reader fail at the next event.
+    #[cfg(test)]
+    pub fn fail(&self) {
+        match self {
+            Eyes::Fanotify(fanotify) => fanotify.fail(),
+            Eyes::Inotify(_) => panic!("notify has its own reader"),
+        }
+    }
+
     /// Its name in the status.
     pub const fn method(&self) -> &'static str {
         match self {

@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tracing::{info, warn};
 
 use super::eyes::{Eyes, Refused, Way};
 use super::inbox::Inbox;
@@ -21,15 +23,21 @@ use crate::status::WatchHealth;
 /// Watches what the kinds want watched.
 pub struct Watcher {
     pub(super) sight: Arc<Sight>,
-    eyes: Eyes,
+    way: Way,
+    pub(super) eyes: Eyes,
     /// Why the eyes are not better.
     blurred: Option<String>,
     /// What is watched, how, and what each was when its watch was set.
     present: BTreeMap<PathBuf, (Tell, Identity)>,
     live_since: Timestamp,
+    /// When the eyes were opened again last, on the boot-time clock.
+    opened_again: Option<Duration>,
     blind_since: BTreeMap<KindName, Timestamp>,
     refused: BTreeMap<PathBuf, String>,
 }
+
+/// How long eyes that were opened again, and failed again, stay shut.
+const SHUT: Duration = Duration::from_secs(60);
 
 /// Tells a folder from another one that took its place; the time of birth guards against a reused inode number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +55,12 @@ impl Watcher {
         let (eyes, blurred) = Eyes::open(way, &sight)?;
         Ok(Watcher {
             sight,
+            way,
             eyes,
             blurred,
             present: BTreeMap::new(),
             live_since,
+            opened_again: None,
             blind_since: BTreeMap::new(),
             refused: BTreeMap::new(),
         })
@@ -68,8 +78,10 @@ impl Watcher {
     }
 
     /// Makes the watches that are present those that are wanted: also of files that have another name elsewhere,
-    /// through which they could be written unseen. Gives what came under watch just now.
+    /// through which they could be written unseen. Eyes that went blind are opened again. Gives what came under watch
+    /// just now.
     pub fn reconcile(&mut self) -> Scope {
+        self.open_again();
         let files = linked(&self.sight.map());
         self.arm(files)
     }
@@ -80,6 +92,30 @@ impl Watcher {
         let files = self.present.iter().filter(|(_, (tell, _))| *tell == Tell::File);
         let files = files.map(|(path, _)| path.clone()).collect();
         self.arm(files)
+    }
+
+    /// Those that fail at once, again and again, stay shut for a while: each loss is a full pass.
+    fn open_again(&mut self) {
+        let now = self.sight.clock.since_boot();
+        let is_soon = self.opened_again.is_some_and(|last| now.saturating_sub(last) < SHUT);
+        if is_soon || self.sight.lost().is_none() {
+            return;
+        }
+        self.opened_again = Some(now);
+        // Before new ones are open, which may fail at once.
+        let lost = self.sight.lost().take();
+        match Eyes::open(self.way, &self.sight) {
+            Ok((eyes, blurred)) => {
+                (self.eyes, self.blurred) = (eyes, blurred);
+                self.present.clear();
+                self.live_since = self.sight.clock.now();
+                info!("folders are watched again, by {}", self.eyes.method());
+            }
+            Err(error) => {
+                *self.sight.lost() = lost;
+                warn!("folders can't be watched again yet; the full pass covers them: {error}");
+            }
+        }
     }
 
     fn arm(&mut self, files: BTreeSet<PathBuf>) -> Scope {
@@ -145,12 +181,13 @@ impl Watcher {
         let events = self.sight.events();
         let lost = self.sight.lost().clone();
         let health = |(kind, watches)| {
+            let live_since = lost.is_none().then_some(self.live_since);
             let lost = lost.clone().map(|(since, why)| (since, format!("{why}; the full pass covers it")));
             let blind = lost.or_else(|| Some((*self.blind_since.get(&kind)?, self.refusal(kind, &map)?)));
             WatchHealth {
                 name: kind.to_string(),
                 method: self.eyes.method().to_owned(),
-                live_since: Some(self.live_since),
+                live_since,
                 blind_since: blind.as_ref().map(|(since, _)| *since),
                 watches,
                 events: events.get(&kind).copied().unwrap_or(0),

@@ -47,7 +47,9 @@ fn one_run_of_apt_over_sixty_packages_is_waited_for_and_undone_by_one_of_ours() 
         let lab = Lab::new();
         let host = lab.boot(suite, "web-1");
         let mut archive = lab.archive("crowd");
-        names().iter().for_each(|name| drop(archive.package(name, "1.0")));
+        for name in names() {
+            archive.package(&name, "1.0");
+        }
         archive.publish(&host);
         host.run(&["apt-get", "update"]).ok();
         let lines: String = names().iter().map(|name| format!("{name} = '*'\n")).collect();
@@ -64,9 +66,11 @@ fn one_run_of_apt_over_sixty_packages_is_waited_for_and_undone_by_one_of_ours() 
         host.run(&[&remove[..], &crowd].concat()).ok();
         host.wait_until("all of them are gone", LIMIT, || host.exists("/srv/removed"));
         assert_eq!(installed(&host), 0);
-        host.wait_until("the agent saw all of it", LIMIT, || drifts(&host).len() == CROWD);
+        // By itself the agent waits for the end; a person has it look at once. Exits with 1: something differs.
+        let _ = host.run(&["agentctl", "sync", "--no-fetch"]);
         assert!(!host.exists("/srv/go"), "apt still holds its lock");
         let meanwhile = drifts(&host);
+        assert_eq!(meanwhile.len(), CROWD, "all of it was seen");
         assert!(meanwhile.iter().all(|drift| attempts(drift).is_empty()), "{meanwhile:#?}");
         assert_eq!((installed(&host), runs(&host).len()), (0, runs_before), "nothing was tried meanwhile");
         let held = &meanwhile[0]["held"];
@@ -93,7 +97,6 @@ fn one_run_of_apt_over_sixty_packages_is_waited_for_and_undone_by_one_of_ours() 
         let runs = runs(&host).split_off(runs_before);
         assert_eq!(runs.len(), 2, "the person's and ours: {runs:#?}");
         let passes = last_pass(&host) - before;
-        eprintln!("PASSES {passes}");
-        assert!((2..=4).contains(&passes), "{passes} passes: it was seen, waited for, and undone");
+        assert!((2..=4).contains(&passes), "{passes} passes: it was noticed, asked about, and undone");
     }
 }

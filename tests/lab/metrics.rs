@@ -55,6 +55,12 @@ fn what_was_undone_and_whether_a_watcher_is_blind_is_in_the_metrics() {
         let head = format!("{}/{}:{}", field("history="), field("entry="), field("digest="));
         host.run(&["agentctl", "history", "--verify", "--head", &head]).ok();
 
+        let mounts = "agentd_watch_events_total{watcher=\"mounts\"}";
+        let seen = sum(&page, mounts);
+        assert!(page.contains("agentd_watcher_up{watcher=\"mounts\"} 1\n"), "{page}");
+        host.sh("mkdir -p /srv/other && mount -t tmpfs none /srv/other").ok();
+        host.wait_until("the mount is heard", LIMIT, || sum(&scrape(&host), mounts) > seen);
+
         host.run(&["systemctl", "stop", "dbus.socket", "dbus.service"]).success();
         let up = "agentd_watcher_up{watcher=\"service\"}";
         let blind = "agentd_watcher_blind_since_timestamp_seconds{watcher=\"service\"}";

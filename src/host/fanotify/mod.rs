@@ -35,6 +35,9 @@ pub struct Handle(Vec<u8>);
 pub struct Group {
     handle: OwnedFd,
     tells_who: bool,
+    /// Whether the next read is to fail, as it does when the system gives no more memory.
+    #[cfg(test)]
+    fails: std::sync::atomic::AtomicBool,
 }
 
 /// One event. Borrowed from what was read.
@@ -95,7 +98,14 @@ impl Group {
             // SAFETY: takes two numbers and gives a new descriptor or -1.
             let fd = unsafe { libc::fanotify_init(REPORT | more, 0) };
             match owned(fd) {
-                Ok(handle) => return Ok(Group { handle, tells_who }),
+                Ok(handle) => {
+                    return Ok(Group {
+                        handle,
+                        tells_who,
+                        #[cfg(test)]
+                        fails: false.into(),
+                    });
+                }
                 Err(error) => refused = Some(error),
             }
         }
@@ -128,9 +138,19 @@ impl Group {
         self.change(libc::FAN_MARK_REMOVE, path, tell)
     }
 
+    /// Makes the next read fail.
+    #[cfg(test)]
+    pub fn fail(&self) {
+        self.fails.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// Reads events into `buffer` and hands them on, one by one. Gives how many bytes there were: none if there is
     /// nothing more for now. Never waits.
     pub fn read(&self, buffer: &mut Buffer, mut each: impl FnMut(Event<'_>)) -> io::Result<usize> {
+        #[cfg(test)]
+        if self.fails.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(rustix::io::Errno::NOMEM.into());
+        }
         let length = match rustix::io::read(&self.handle, &mut buffer.0[..]) {
             Ok(length) => length,
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(0),

@@ -241,6 +241,61 @@ fn history_is_filtered() {
 }
 
 #[test]
+fn each_drift_is_found_by_its_own_words_and_by_no_other() {
+    let bench = Bench::new();
+    let mut record = bench.open();
+    let all = [
+        (Verdict::Drifted, "file:/etc/motd"),
+        (Verdict::Behind, "package:curl"),
+        (Verdict::NotConverging, "service:nginx.service"),
+        (Verdict::Drifted, "firewall:input/ssh"),
+    ];
+    let ids: Vec<DriftId> = all
+        .map(|(verdict, resource)| {
+            begin(&mut record, Trigger::Watch);
+            let drift = record.note(&[Sighting { verdict, ..seen(resource, "0600") }]).unwrap()[0];
+            record.finish_pass(PassCounts::default(), PassResult::OutOfSync).unwrap();
+            bench.pass_time(60);
+            drift
+        })
+        .into();
+    let history = bench.history();
+    let found = |filter: DriftFilter| -> Vec<DriftId> {
+        history.drifts(&filter).unwrap().iter().map(|drift| drift.id).collect()
+    };
+    let one = |at: usize| vec![ids[at]];
+    let any = DriftFilter::default;
+    for (verdict, expected) in [
+        (Verdict::Drifted, vec![ids[3], ids[0]]),
+        (Verdict::Behind, one(1)),
+        (Verdict::NotConverging, one(2)),
+    ] {
+        assert_eq!(found(DriftFilter { verdict: Some(verdict), ..any() }), expected, "{verdict}");
+    }
+    for (at, (verdict, resource)) in all.into_iter().enumerate() {
+        let resource = id(resource);
+        assert_eq!(found(DriftFilter { kind: Some(resource.kind), ..any() }), one(at));
+        assert_eq!(found(DriftFilter { resource: Some(resource.clone()), ..any() }), one(at));
+        let both = DriftFilter { kind: Some(resource.kind), verdict: Some(verdict), ..any() };
+        assert_eq!(found(both), one(at));
+        let other = [Verdict::Drifted, Verdict::Behind].into_iter().find(|one| *one != verdict);
+        assert_eq!(found(DriftFilter { resource: Some(resource), verdict: other, ..any() }), []);
+    }
+    // Seen at 12:00, 12:01, 12:02 and 12:03; `since` takes the very moment in, `until` leaves it out.
+    let at = |minute: usize| format!("2026-11-23T12:0{minute}:00Z").parse::<jiff::Timestamp>().unwrap();
+    for minute in 0..4 {
+        let newest_first = |ids: &[DriftId]| ids.iter().rev().copied().collect::<Vec<_>>();
+        let (since, until) = (Some(at(minute)), Some(at(minute)));
+        assert_eq!(found(DriftFilter { since, ..any() }), newest_first(&ids[minute..]));
+        assert_eq!(found(DriftFilter { until, ..any() }), newest_first(&ids[..minute]));
+        let until = Some(at(minute + 1));
+        assert_eq!(found(DriftFilter { since, until, ..any() }), one(minute));
+        let passes = history.passes(&PassFilter { since, until, limit: None }).unwrap();
+        assert_eq!(passes.len(), 1, "a pass, too");
+    }
+}
+
+#[test]
 fn the_applied_state_survives_damage_to_its_last_file() {
     let bench = Bench::new();
     let state = bench.state();

@@ -143,6 +143,16 @@ fn filled(bench: &Bench) -> Vec<Noted> {
 
 #[test]
 fn every_tampering_is_found_at_the_first_entry_that_it_changed_and_nothing_else_is() {
+    tamper(500);
+}
+
+#[test]
+#[ignore = "ten thousand of them take a minute or two: for a change of the chain"]
+fn ten_thousand_tamperings_are_found() {
+    tamper(10_000);
+}
+
+fn tamper(cases: u32) {
     let bench = Bench::in_memory();
     let heads = filled(&bench);
     let file = bench.dir.path().join("record/record.db");
@@ -151,7 +161,7 @@ fn every_tampering_is_found_at_the_first_entry_that_it_changed_and_nothing_else_
     #[allow(clippy::disallowed_methods)] // a person who is root
     let whole = std::fs::read(&file).unwrap();
     let by_kind = Rc::new(RefCell::new(BTreeMap::<String, u32>::new()));
-    let mut runner = TestRunner::new(Config { cases: 500, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&tamperings(), |tampering| {
         for rest in ["-wal", "-shm"] {
             #[allow(clippy::disallowed_methods)]

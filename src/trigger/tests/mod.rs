@@ -4,6 +4,7 @@
 
 mod contract;
 mod limits;
+mod lost;
 mod witnesses;
 
 use std::path::{Path, PathBuf};
