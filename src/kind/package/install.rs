@@ -99,7 +99,9 @@ impl Packages {
         for (at, name) in open.iter().zip(&names) {
             let goal = &work.goals[*at];
             let End::Present(wish) = &goal.end else { continue };
-            let there = goal.state(table, native).filter(|state| suits(wish, &state.version));
+            // What was removed but for its configuration is not there, whatever version dpkg remembers of it.
+            let there = goal.state(table, native).filter(|state| state.status.on_host());
+            let there = there.filter(|state| suits(wish, &state.version));
             match offers.choose(&goal.name.to_string(), name, wish) {
                 // The ladder has tried this very version already.
                 Ok(version) if there.as_ref().is_some_and(|state| state.version == version) => {
