@@ -7,7 +7,9 @@
 //!
 //! Where the declaration does not say whether a unit runs, its package's word counts: a start that was refused leaves
 //! the drop-in where it is, and with it, for whoever looks next, that a start is owed. systemd itself remembers when
-//! it refused, so neither a crash of the agent nor another transaction loses it.
+//! it refused, so neither a crash of the agent nor another transaction loses it; of a unit that nothing refers to (it is
+//! not enabled) systemd forgets everything at once, and the journal remembers. Where a transaction fails, the drop-in
+//! stays as well: what is left to be configured asks for the start in the next one.
 //!
 //! Rejected: `policy-rc.d` (scripts that call systemctl never ask it; mounting one over a private namespace
 //! leaves an empty file on the host), and masking (a script that calls `systemctl start` then fails, and the
@@ -17,6 +19,7 @@ use std::path::PathBuf;
 
 use crate::host::Host;
 use crate::host::files::{Attributes, FilesError};
+use crate::host::program::Run;
 use crate::host::units::{UnitError, UnitName};
 
 const TEXT: &str = "\
@@ -28,6 +31,8 @@ ConditionPathExists=!/run/systemd/transient/agentd-apt.service
 
 /// The drop-in's name. Late in the order, so that a drop-in that clears conditions comes before it.
 const NAME: &str = "zz-agentd-hold.conf";
+
+const JOURNALCTL: &str = "/usr/bin/journalctl";
 
 /// While it is there, a transaction runs.
 const TRANSACTION: &str = "/run/systemd/transient/agentd-apt.service";
@@ -48,6 +53,15 @@ pub enum Afterwards {
     AsDeclared,
     /// Its package does: it is started if the scripts tried to.
     AsItsPackage,
+}
+
+/// How a transaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transaction {
+    /// Everything was done.
+    Done,
+    /// Something failed: a package may be left half-way.
+    Unfinished,
 }
 
 /// Why units could not be held back.
@@ -81,14 +95,22 @@ pub fn hold(host: &Host, units: &[HoldUnit]) -> Result<Held, HoldError> {
         return Ok(Held(Vec::new()));
     }
     let names: Vec<UnitName> = units.iter().map(|unit| unit.name.clone()).collect();
+    let mut statuses = host.units.status(&names).map_err(HoldError::Ask)?;
+    // What systemd read may be long gone: a package that was removed need not have said so.
+    if statuses.iter().any(|status| status.need_daemon_reload) {
+        host.units.daemon_reload().map_err(HoldError::Ask)?;
+        statuses = host.units.status(&names).map_err(HoldError::Ask)?;
+    }
     let mut held = Held(Vec::new());
     let mut loaded = false;
-    for (unit, status) in units.iter().zip(host.units.status(&names).map_err(HoldError::Ask)?) {
+    for (unit, status) in units.iter().zip(statuses) {
         if matches!(status.active.as_str(), "active" | "reloading" | "activating" | "deactivating") {
             continue;
         }
-        // It is there, at rest, and nobody says otherwise: a socket may start it at any time, and may go on so.
-        if unit.afterwards == Afterwards::AsItsPackage && status.load == "loaded" {
+        // It is there, at rest, and nobody says otherwise: a socket may start it at any time, and may go on so. Unless
+        // the transaction that brought it failed.
+        let is_at_rest = unit.afterwards == Afterwards::AsItsPackage && status.load == "loaded";
+        if is_at_rest && host.root.stat(drop_in(&unit.name)).map_err(HoldError::Look)?.is_none() {
             continue;
         }
         // Written anew it would be younger than the refusal.
@@ -106,11 +128,15 @@ pub fn hold(host: &Host, units: &[HoldUnit]) -> Result<Held, HoldError> {
 }
 
 impl Held {
-    /// Takes the drop-ins away, but where a start is owed. A failure leaves files that no longer hold anything.
-    pub fn release(self, host: &Host) {
-        let is_owed = |unit: &HoldUnit| match unit.afterwards {
-            Afterwards::AsDeclared => false,
-            Afterwards::AsItsPackage => was_refused(host, &unit.name).unwrap_or_default(),
+    /// Takes the drop-ins away, but where a start is owed, or may be asked for yet. A failure leaves files that no longer
+    /// hold anything.
+    pub fn release(self, host: &Host, transaction: Transaction) {
+        let is_owed = |unit: &HoldUnit| match (unit.afterwards, transaction) {
+            (Afterwards::AsDeclared, _) => false,
+            (Afterwards::AsItsPackage, Transaction::Unfinished) => true,
+            (Afterwards::AsItsPackage, Transaction::Done) => {
+                was_refused(host, &unit.name).unwrap_or_default()
+            }
         };
         let free: Vec<UnitName> =
             self.0.iter().filter(|unit| !is_owed(unit)).map(|unit| unit.name.clone()).collect();
@@ -156,7 +182,23 @@ fn was_refused(host: &Host, unit: &UnitName) -> Result<bool, HoldError> {
     let Some(drop_in) = host.root.stat(drop_in(unit)).map_err(HoldError::Look)? else { return Ok(false) };
     let refused = host.units.details(unit).map_err(HoldError::Ask)?.refused;
     let laid = u128::try_from(drop_in.identity.mtime).unwrap_or_default();
-    Ok(refused.is_some_and(|at| at.as_nanos() >= laid))
+    Ok(refused.is_some_and(|at| at.as_nanos() >= laid) || is_noted(host, unit, laid))
+}
+
+/// Whether the journal says so. What it can't be asked it does not say.
+fn is_noted(host: &Host, unit: &UnitName, since: u128) -> bool {
+    // What was just said may still be on its way.
+    let _ = host.programs.run(&Run::new(JOURNALCTL, &["--sync"]));
+    let (of, after) = (format!("UNIT={unit}"), format!("--since=@{}", since / 1_000_000_000));
+    let args = ["--quiet", "--no-pager", "--output=json", "--output-fields=MESSAGE", "--boot", &after, &of];
+    let Ok(done) = host.programs.run(&Run::new(JOURNALCTL, &args)) else { return false };
+    let says_so = |line: &str| {
+        let entry: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+        let at = entry["__REALTIME_TIMESTAMP"].as_str().and_then(|micros| micros.parse::<u128>().ok());
+        let is_ours = entry["MESSAGE"].as_str().is_some_and(|text| text.contains(TRANSACTION));
+        is_ours && at.is_some_and(|micros| micros * 1_000 >= since)
+    };
+    String::from_utf8_lossy(&done.stdout).lines().any(says_so)
 }
 
 fn drop_in(unit: &UnitName) -> PathBuf {

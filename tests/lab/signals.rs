@@ -33,6 +33,18 @@ pub fn ship(host: &Host, unit: &str, service: &str) {
 
 /// A host with the agent on it, held to a role.
 pub fn hold(lab: &Lab, host: &Host, role: &str) {
+    declare(lab, host, role);
+    host.wait_until("the host was looked at and put right", LIMIT, || {
+        // Not of the last pass alone: a watch may have had its say since the full one.
+        let status = status(host);
+        status["applied"]["commit"].is_string() && status["last_pass"]["failed"] == 0
+    });
+    host.wait_until("the agent is ready", LIMIT, || condition(host, "Ready") == Some(true));
+    host.wait_until("all watches live", LIMIT, || condition(host, "WatchesLive") == Some(true));
+}
+
+/// A host with the agent on it, which is told a role.
+pub fn declare(lab: &Lab, host: &Host, role: &str) {
     host.install_agent();
     let folder = lab.folder("fleet");
     put(&folder, "fleet.toml", "schema = 1\n");
@@ -49,13 +61,6 @@ pub fn hold(lab: &Lab, host: &Host, role: &str) {
     host.copy_in(&folder, "/srv/fleet");
     host.write("/etc/agentd/agent.toml.d/lab.toml", SETTINGS);
     host.run(&["systemctl", "restart", "agentd"]).ok();
-    host.wait_until("the host was looked at and put right", LIMIT, || {
-        // Not of the last pass alone: a watch may have had its say since the full one.
-        let status = status(host);
-        status["applied"]["commit"].is_string() && status["last_pass"]["failed"] == 0
-    });
-    host.wait_until("the agent is ready", LIMIT, || condition(host, "Ready") == Some(true));
-    host.wait_until("all watches live", LIMIT, || condition(host, "WatchesLive") == Some(true));
 }
 
 fn put(folder: &Path, name: &str, text: &str) {

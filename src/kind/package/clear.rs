@@ -8,7 +8,7 @@ use super::apt::{self, Allowed, Permission, Verb};
 use super::goal::{End, Goal};
 use super::reason::{self, Reason};
 use super::{Packages, chain, conffiles, native, transaction};
-use crate::kind::holdback;
+use crate::kind::holdback::{self, Transaction};
 
 impl Packages {
     /// Takes away what should not be there.
@@ -145,7 +145,13 @@ impl Packages {
         let held = holdback::hold(work.host, work.hold_units)
             .map_err(|error| Reason::NotRun { complaint: chain(&error) })?;
         let ran = transaction::run(work.host, what, argv, self.settings.time_limit);
-        held.release(work.host);
+        held.release(
+            work.host,
+            match &ran {
+                Ok(ran) if ran.succeeded => Transaction::Done,
+                Ok(_) | Err(_) => Transaction::Unfinished,
+            },
+        );
         let ran = ran?;
         work.output.push_str(&ran.output);
         if ran.timed_out {

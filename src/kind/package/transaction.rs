@@ -36,6 +36,8 @@ pub struct Ran {
     pub output: String,
     /// Whether systemd had to end it.
     pub timed_out: bool,
+    /// Whether it says that it did everything. What it did is read from dpkg's database.
+    pub succeeded: bool,
 }
 
 /// Why a run did not take place.
@@ -108,7 +110,11 @@ pub fn run(host: &Host, what: &str, argv: Vec<String>, time_limit: Duration) -> 
         time_limit,
     };
     let end = host.units.run_transient(&job).map_err(RunError::Unit)?;
-    Ok(Ran { output: output_since(host, begin).map_err(RunError::Log)?, timed_out: end.result == "timeout" })
+    Ok(Ran {
+        output: output_since(host, begin).map_err(RunError::Log)?,
+        timed_out: end.result == "timeout",
+        succeeded: end.result == "success",
+    })
 }
 
 /// Waits for a run that an earlier life of the agent began. Says whether there was one.
