@@ -12,6 +12,7 @@ mod file_crash;
 mod history;
 mod package;
 mod pass;
+mod power;
 mod restarts;
 mod service;
 mod source;

@@ -34,6 +34,8 @@ struct Agent {
     keep: Keep,
     contents: Contents,
     removals: Removals,
+    /// The local settings'.
+    mode: DriftMode,
     top: TempDir,
     _store: TempDir,
 }
@@ -59,6 +61,7 @@ impl Agent {
             keep: Keep::open(&Root::open(store.path()).unwrap(), Limits::default()).unwrap(),
             contents: Contents::in_memory(),
             removals: Removals { limit: u32::MAX, ..Removals::default() },
+            mode: DriftMode::Enabled,
             top,
             _store: store,
         }
@@ -92,7 +95,7 @@ impl Agent {
         let order = Order {
             scope,
             purpose: Purpose::Apply,
-            mode: DriftMode::Enabled,
+            mode: self.mode,
             patience: Patience::Patient,
             removals: self.removals.clone(),
         };
@@ -122,6 +125,52 @@ fn id(text: &str) -> ResourceId {
 fn one(report: &PassReport) -> (&str, Verdict, ResourceStatus) {
     let [seen] = report.findings.as_slice() else { panic!("{:#?}", report.findings) };
     (seen.resource.key.as_str(), seen.verdict, seen.status)
+}
+
+/// Said of the one resource, of the host, or by the local settings, which nothing loosens.
+#[test]
+fn what_is_to_be_ignored_is_neither_told_nor_touched_in_a_whole_pass() {
+    let file = |name: &str, more: &str| format!("[files.\"/srv/{name}\"]\ncontent = \"declared\\n\"\n{more}");
+    let others = format!("[files.\"/srv/d\"]\nensure = \"directory\"\nexclusive = true\n{}", file("e", ""));
+    let ignored = "drift = \"disabled\"\n";
+    let everywhere = [
+        (format!("{}{}{others}", file("a", ignored), file("b", "")), DriftMode::Enabled),
+        (
+            format!("{ignored}{}{}{others}", file("a", ""), file("b", "drift = \"enabled\"\n")),
+            DriftMode::Enabled,
+        ),
+        (format!("{}{}{others}", file("a", ""), file("b", "drift = \"enabled\"\n")), DriftMode::Disabled),
+    ];
+    for (number, (text, mode)) in everywhere.into_iter().enumerate() {
+        let mut agent = Agent::new();
+        agent.mode = mode;
+        agent.put("/srv/d/note");
+        agent.declare(&text);
+        // Also what was never right, and what is changed again.
+        for round in 0..3 {
+            ["a", "b", "e"].iter().for_each(|name| agent.put(&format!("/srv/{name}")));
+            let report = agent.pass();
+            let told: BTreeSet<&str> =
+                report.findings.iter().map(|seen| seen.resource.key.as_str()).collect();
+            let read = |name: &str| std::fs::read_to_string(agent.path(&format!("/srv/{name}"))).unwrap();
+            assert_eq!(read("a"), "by hand", "{number}");
+            let expected: &[&str] = match (number, round) {
+                (0, 0) => &["/srv/b", "/srv/d/note", "/srv/e"],
+                (0, _) => &["/srv/b", "/srv/e"],
+                (1, _) => &["/srv/b"],
+                (_, _) => &[],
+            };
+            assert_eq!(told, expected.iter().copied().collect(), "{number}, {round}");
+            assert_eq!(report.outcomes.len(), expected.len(), "{number}, {round}: {:?}", report.outcomes);
+            assert_eq!(read("b") == "declared\n", number < 2, "{number}, {round}");
+            assert_eq!(
+                (read("e") == "declared\n", agent.is_there("/srv/d/note")),
+                (number == 0, number != 0)
+            );
+            assert!(!report.again, "{number}, {round}: nothing else is to be done");
+            agent.clock.advance(Duration::from_secs(600));
+        }
+    }
 }
 
 const EXCLUSIVE: &str = "[files.\"/srv/d\"]\nensure = \"directory\"\nexclusive = true\n";

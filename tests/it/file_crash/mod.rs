@@ -13,7 +13,7 @@ use self::bench::{Bench, Case, Live};
 use crate::file::Scene;
 
 mod bench;
-mod disk;
+pub mod disk;
 mod scarce;
 
 /// The calls that change something on a disk or wait for it.
