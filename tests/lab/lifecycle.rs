@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::harness::{Deb, Host, Lab, Suite, run};
+use crate::signals::status;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -255,11 +256,15 @@ fn a_long_run_of_apt_is_no_hang_and_a_pass_tells_how_the_host_stands() {
         host.sh("touch /run/go").ok();
         host.wait_until("all is as declared", LIMIT, || host.run(&["agentctl", "status"]).success());
         assert_eq!(property(&host, "agentd", "NRestarts"), "0", "{suite:?}");
-        let text = property(&host, "agentd", "StatusText");
-        assert!(text.starts_with("Synced, Healthy, at "), "{text}");
-        assert_eq!(text.rsplit(' ').next().map(str::len), Some(12), "{text}");
+        // The manager is told a moment after those who ask.
+        let text = || property(&host, "agentd", "StatusText");
+        host.wait_until("the manager is told", LIMIT, || text().starts_with("Synced, Healthy, at "));
+        assert_eq!(text().rsplit(' ').next().map(str::len), Some(12), "{}", text());
         host.write("/etc/agentd/agent.toml.d/warn.toml", "mode = \"warn\"\n");
         host.run(&["systemctl", "reload", "agentd"]).ok();
+        // Until the settings are read, and the pass after that is over, it would be put right.
+        host.wait_until("it only warns", LIMIT, || status(&host)["mode"] == "warn");
+        host.run(&["agentctl", "sync"]).ok();
         host.sh("echo vandal > /etc/motd").ok();
         host.wait_until("it is told", LIMIT, || {
             property(&host, "agentd", "StatusText").starts_with("OutOfSync (Drifted), Healthy, at ")

@@ -174,13 +174,13 @@ fn whatever_becomes_of_the_remote_the_last_good_revision_stays_in_force_and_the_
     let tree = forge.git(&["rev-parse", "HEAD^{tree}"]).ok();
     let object = format!("/srv/git/fleet.git/objects/{}/{}", &tree[..2], tree[2..].trim());
     forge.sh(&format!("cp -p {object} /root/object; chmod u+w {object}; printf damaged > {object}")).ok();
-    hosts.iter().for_each(|host| drop(fails(host, "damaged", &["cannot fetch"], &commit)));
+    hosts.iter().for_each(|host| drop(fails(host, "damaged", &["what the remote sent is damaged"], &commit)));
     forge.sh(&format!("cp -p /root/object {object}")).ok();
     commit = next;
     sync();
     all_follow(6, &commit);
 
-    a_history_that_is_cut_off_is_said(&hosts[0]);
+    hosts.iter().for_each(a_history_that_is_cut_off_is_said);
 }
 
 fn a_history_that_is_cut_off_is_said(host: &Host) {
