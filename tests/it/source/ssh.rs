@@ -107,6 +107,29 @@ fn ssh_fetches_with_a_key_and_a_pinned_host() {
     }
 }
 
+/// Where the server does not let the newer protocol through, the library asks for a depth in words that such a server
+/// takes for another question, and answers with all there is: more than was asked for, and told as what it is.
+#[test]
+fn a_history_beyond_the_cap_is_cut_off_over_ssh_where_the_server_speaks_the_newer_protocol() {
+    let forge = Forge::new();
+    let tip = forge.commits(9);
+    for (extra, is_whole) in [("AcceptEnv GIT_PROTOCOL", false), ("", true)] {
+        let sshd = Sshd::start(extra);
+        let mut remote = sshd.remote(&forge.bare());
+        let _ = std::fs::remove_dir_all(forge.store());
+        remote.caps.commits = 2;
+        let first =
+            poll(&forge.store(), &remote, None).unwrap_or_else(|error| panic!("{error}\n{}", sshd.log()));
+        assert_eq!((&first.tip, first.history_complete), (&tip, is_whole), "{extra:?}");
+        // A store that is lost while the agent knows what it accepted.
+        std::fs::remove_dir_all(forge.store()).unwrap();
+        for _ in 0..2 {
+            let again = poll(&forge.store(), &remote, Some(&tip)).unwrap();
+            assert_eq!((&again.tip, again.history_complete), (&tip, is_whole), "{extra:?}");
+        }
+    }
+}
+
 #[test]
 fn a_host_key_that_is_not_pinned_waits_for_a_person() {
     let forge = Forge::new();

@@ -206,7 +206,9 @@ ssh-keygen -q -t ed25519 -N '' -C deploy -f deploy
         self.host.lay("/etc/nginx/git-backend", 0o644, BACKEND);
         self.host.lay("/etc/nginx/sites-enabled/forge", 0o644, &site());
         self.host.lay("/etc/ssh/lab-keys/git", 0o644, &self.key("deploy.pub"));
-        let ssh = "HostKey /etc/ssh/ssh_host_ed25519_key\nAuthorizedKeysFile /etc/ssh/lab-keys/%u\n";
+        // The last lets the newer protocol of git through, as forges do.
+        let ssh = "HostKey /etc/ssh/ssh_host_ed25519_key\nAuthorizedKeysFile /etc/ssh/lab-keys/%u\n\
+                   AcceptEnv GIT_PROTOCOL\n";
         self.host.lay("/etc/ssh/sshd_config.d/lab.conf", 0o644, ssh);
     }
 }
