@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use crate::harness::{Archive, Deb, Host, Lab, Output, Suite};
 
+mod asking;
 mod beside;
 mod inside;
 mod locks;
