@@ -11,6 +11,7 @@ use crate::harness::{Host, Lab, Output, Suite};
 
 mod guarded;
 mod inside;
+mod traffic;
 
 const SOON: Duration = Duration::from_secs(30);
 

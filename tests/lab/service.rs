@@ -7,6 +7,7 @@ mod agent;
 mod contract;
 mod jobs;
 mod owed;
+mod reactions;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,9 +22,7 @@ use agentd::host::program::{FakePrograms, Finished};
 use agentd::host::units::{SystemUnits, UnitAction, UnitError, UnitName, Units};
 use agentd::kind::Specs;
 use agentd::kind::service::{Spec, Wish};
-use agentd::model::{ResourceId, ResourceStatus, Verdict};
-use agentd::reconcile::Memory;
-use agentd::reconcile::memory::Intent;
+use agentd::model::ResourceStatus;
 
 use crate::harness::{Host, Suite};
 use agent::{Agent, message, statuses, unit, up};
@@ -321,39 +320,6 @@ fn a_service_that_does_not_start_says_why() {
         assert!(!host.exists("/root/d"), "a oneshot is not run to make it run");
         assert_eq!(is(&host, "is-active", "f.service"), "active", "what is possible is done");
     }
-}
-
-#[test]
-fn a_reload_is_made_once_also_when_the_agent_died_between_the_file_and_the_reload() {
-    let host = Host::boot(Suite::Bookworm, "web-1");
-    let reloads = "[Service]\nExecStartPre=/bin/sh -c 'echo start >> /root/told'\n\
-                   ExecReload=/bin/sh -c 'cat /etc/web.conf >> /root/told'\n";
-    ship(&host, "web.service", &format!("{reloads}{}", contract::DAEMON));
-    let conf: ResourceId = "file:/etc/web.conf".parse().unwrap();
-    let mut agent = agent_of(&host);
-    agent.declare(Specs::from([unit("web.service", Spec { reload_on: vec![conf.clone()], ..up() })]));
-    agent.pass();
-    let told = || host.read("/root/told");
-    assert_eq!(told(), "start\n");
-    let intent = Intent {
-        resource: conf,
-        verdict: Verdict::Behind,
-        fields: Vec::new(),
-        action: "write".into(),
-        held: None,
-        creates: false,
-        removes: false,
-        prune: false,
-        declared: None,
-    };
-    agent.memory.note(&[intent]).unwrap();
-    host.write("/etc/web.conf", "new content\n");
-    agent.die_and_come_back();
-    assert_eq!(statuses(&agent.pass_now()).len(), 1);
-    assert_eq!(told(), "start\nnew content\n");
-    agent.die_and_come_back();
-    assert_eq!(statuses(&agent.pass_now()), []);
-    assert_eq!(told(), "start\nnew content\n");
 }
 
 #[test]
