@@ -187,6 +187,11 @@ fn was_refused(host: &Host, unit: &UnitName) -> Result<bool, HoldError> {
 
 /// Whether the journal says so. What it can't be asked it does not say.
 fn is_noted(host: &Host, unit: &UnitName, since: u128) -> bool {
+    // What is not there was not started, and need not be asked about.
+    let there = host.units.status(std::slice::from_ref(unit)).unwrap_or_default();
+    if !there.iter().any(|status| status.load == "loaded") {
+        return false;
+    }
     // What was just said may still be on its way.
     let _ = host.programs.run(&Run::new(JOURNALCTL, &["--sync"]));
     let (of, after) = (format!("UNIT={unit}"), format!("--since=@{}", since / 1_000_000_000));
