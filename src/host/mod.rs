@@ -21,6 +21,7 @@ pub mod logins;
 pub mod memory;
 pub mod netfilter;
 pub mod peer;
+mod pipes;
 pub mod privilege;
 pub mod process;
 pub mod program;

@@ -1,32 +1,24 @@
 //! The one way to run a program: absolute path, argument vector, cleared environment, no terminal, bounded
 //! output, a time limit that ends the whole process group. There is no shell.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::apart;
 use super::counters::COUNTERS;
+pub use super::pipes::OUTPUT_LIMIT;
+use super::pipes::{Output, drain, feed};
 use super::pulse::PULSE;
 
 /// The search path a program sees. We never search it ourselves: programs are named absolutely.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How much of each output stream is kept; the rest is read and dropped, so that the program never blocks.
-pub const OUTPUT_LIMIT: usize = 16 << 20;
-
 /// How long after its end a program's output is waited for: whatever it left running may keep the pipe for ever.
 const LEFT_OPEN: Duration = Duration::from_secs(1);
-
-/// Some programs write word by word, nft among them. To be woken for each takes longer than all their work: after fewer
-/// bytes than this, the reader lets more come together for a moment.
-const MANY: usize = 4096;
-const PAUSE: Duration = Duration::from_micros(200);
 
 /// So often the wait for a program is told to go on: well within any watchdog's patience.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
@@ -305,54 +297,10 @@ fn end_group(child: &mut Child) {
     let _ = child.wait();
 }
 
-fn feed(mut pipe: impl Write + Send + 'static, bytes: Vec<u8>) -> JoinHandle<()> {
-    std::thread::spawn(move || {
-        // A program that stops reading early says so by its exit code.
-        let _ = pipe.write_all(&bytes);
-    })
-}
-
-/// What a program writes, read while it runs.
-struct Output {
-    kept: Arc<Mutex<Vec<u8>>>,
-    ended: Receiver<()>,
-}
-
-impl Output {
-    /// All of it; or what there was by then, if something that the program left behind keeps the pipe open.
-    #[allow(clippy::disallowed_methods)] // a deadline for a real process is real time
-    fn until(self, deadline: Instant) -> Vec<u8> {
-        let _ = self.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-        std::mem::take(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-#[allow(clippy::disallowed_methods)] // paces the reading of a real pipe
-fn drain(mut pipe: impl Read + Send + 'static) -> Output {
-    let kept = Arc::new(Mutex::new(Vec::new()));
-    let (end, ended) = mpsc::channel();
-    let into = Arc::clone(&kept);
-    std::thread::spawn(move || {
-        let mut chunk = vec![0u8; 64 << 10];
-        while let Ok(count @ 1..) = pipe.read(&mut chunk) {
-            {
-                let mut kept = into.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = OUTPUT_LIMIT.saturating_sub(kept.len());
-                kept.extend_from_slice(&chunk[..count.min(room)]);
-            }
-            if count < MANY {
-                std::thread::sleep(PAUSE);
-            }
-        }
-        let _ = end.send(());
-    });
-    Output { kept, ended }
-}
-
 /// Answers from a closure instead of running anything, and remembers what was asked.
 pub struct FakePrograms {
     answer: Box<Answer>,
-    asked: Arc<std::sync::Mutex<Vec<Run>>>,
+    asked: Arc<Mutex<Vec<Run>>>,
 }
 
 type Answer = dyn Fn(&Run) -> Result<Finished, ProgramError> + Send + Sync;
@@ -367,13 +315,13 @@ impl FakePrograms {
 
     /// Every run so far.
     pub fn asked(&self) -> Vec<Run> {
-        self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Programs for FakePrograms {
     fn run(&self, run: &Run) -> Result<Finished, ProgramError> {
-        self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(run.clone());
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(run.clone());
         (self.answer)(run)
     }
 

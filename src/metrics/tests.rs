@@ -155,6 +155,13 @@ fn full() -> String {
     })
 }
 
+/// A page of which nothing but the snapshot is known.
+fn page_of(snapshot: &Snapshot) -> String {
+    let (tallies, waits, writers) = Default::default();
+    let (tallies, waits, writers) = (&tallies, &waits, &writers);
+    page(&Facts { snapshot, tallies, built_from: "", applied_at: None, waits, writers })
+}
+
 #[test]
 fn a_page_of_a_host_where_everything_happens() {
     insta::assert_snapshot!("troubled", full());
@@ -197,16 +204,7 @@ fn what_is_not_known_or_not_so_has_no_sample() {
     snapshot.resources.clear();
     (snapshot.history, snapshot.last_pass, snapshot.source.last_success) = (None, None, None);
     snapshot.suspensions.clear();
-    let (waits, writers) = (BTreeMap::new(), BTreeMap::new());
-    let tallies = Tallies::default();
-    let page = page(&Facts {
-        snapshot: &snapshot,
-        tallies: &tallies,
-        built_from: "",
-        applied_at: None,
-        waits: &waits,
-        writers: &writers,
-    });
+    let page = page_of(&snapshot);
     let there = samples(&page);
     for gone in [
         "agentd_contested_info",
@@ -232,16 +230,7 @@ fn of_many_contested_resources_so_many_are_named_and_all_are_counted() {
     let mut snapshot = troubled();
     let fought = |n| line(&format!("file:/srv/{n}"), ResourceStatus::Contested, Verdict::Drifted, 0);
     snapshot.resources = (0..10_000).map(fought).collect();
-    let (tallies, waits, writers) = Default::default();
-    let facts = Facts {
-        snapshot: &snapshot,
-        tallies: &tallies,
-        built_from: "",
-        applied_at: None,
-        waits: &waits,
-        writers: &writers,
-    };
-    let page = page(&facts);
+    let page = page_of(&snapshot);
     let there = samples(&page);
     assert_eq!(there["agentd_contested_info"].len(), 50);
     assert!(there["agentd_contested_info"][0].contains("program=\"unknown\",unit=\"\""), "nobody is known");

@@ -7,6 +7,7 @@
 mod btf;
 mod code;
 mod connector;
+mod heard;
 mod kernel;
 mod note;
 mod program;
