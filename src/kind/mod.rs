@@ -111,6 +111,9 @@ pub trait Kind: Send {
 
     /// Whether somebody else provably changed a resource since we last wrote it: what differs right after a change of
     /// ours is then another's doing, and nothing that will not stay. Cheap, and never guessed by time.
+    ///
+    /// Only files can tell: their inode, size and time of content are ours until somebody writes. A kind that can't says
+    /// no, which costs an attempt that counts as in vain, and never a wrong name.
     fn was_changed_by_others(&self, _host: &Host, _key: &Key) -> bool {
         false
     }

@@ -223,6 +223,30 @@ fn a_file_that_is_rewritten_each_second_is_contested_and_the_other_writer_named(
     }
 }
 
+/// Whatever the rival's period, up to just below the quiet that forgives.
+#[test]
+fn however_often_the_other_writes_the_agent_writes_ever_more_seldom_and_tells_of_the_contest() {
+    for period in [5, 60, 150, 300, 595] {
+        let mut scene = Scene::new();
+        let (mut written, mut corrected, mut contested) = (0, 0, false);
+        for second in (0..1800_u64).step_by(5) {
+            if second % period == 0 {
+                scene.tamper();
+                written += 1;
+            }
+            if let Some(seen) = scene.pass() {
+                corrected += usize::from(seen.status == ResourceStatus::Corrected);
+                contested |= seen.contested;
+            }
+            scene.wait(5);
+        }
+        // At 0, 5, 15, 35, 90, 255 and 555 seconds, and then every five minutes.
+        assert!((2..=11).contains(&corrected), "{corrected} corrections, every {period} s");
+        assert!(corrected <= written, "every {period} s");
+        assert_eq!(contested, written >= 5, "every {period} s");
+    }
+}
+
 #[test]
 fn two_writers_with_a_pause_between_never_wait() {
     let mut scene = Scene::new();

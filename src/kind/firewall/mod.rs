@@ -218,6 +218,11 @@ impl Kind for Firewall {
         Vec::new()
     }
 
+    // Whether somebody else changed a rule since our own transaction can't be told (`was_changed_by_others` stays at its
+    // no): the generation counts the transactions of all tables, so that a later one than ours may be that of a container
+    // runtime's own table, and a rule that nft does not list as it was given would be taken for a stranger's each time.
+    // Who made which generation is heard by the watcher, and may be heard after the second look.
+
     fn is_untouched(&self, host: &Host, _key: Option<&Key>) -> bool {
         let last = self.seen.as_ref().and_then(|seen| seen.generation);
         // What others do to their tables is nothing to a firewall that is not declared.

@@ -134,6 +134,11 @@ impl Kind for Services {
         watches
     }
 
+    // Whether somebody else changed a unit since our own job can't be told (`was_changed_by_others` stays at its no): a
+    // stop that somebody asked for and a program that ended by itself right after its start leave the same state, a new
+    // time and no job behind, and systemd does not say whom it obeyed. The second would be taken for a stranger's deed,
+    // and started at once, over and over.
+
     /// One call on the bus: systemd says the same of it, word for word, as when we last looked.
     fn is_untouched(&self, host: &Host, key: Option<&Key>) -> bool {
         let last: Vec<&UnitStatus> = match key {
