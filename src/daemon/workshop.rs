@@ -217,13 +217,17 @@ impl Workshop {
             self.tidy_keep();
         }
         let head = self.head_to_note(&report);
+        let view = self.view();
         match scope {
-            Scope::Full => memory::rest(),
+            Scope::Full => {
+                self.record.rest();
+                memory::rest();
+            }
             Scope::Some(_) => memory::give_back(),
         }
         let summary = tally::summary(id, triggers, started, &scope, &report);
         let stock = if self.contents.has_lost() { Stock::Short } else { Stock::Whole };
-        Some(PassDone { report, summary, view: self.view(), stock, head })
+        Some(PassDone { report, summary, view, stock, head })
     }
 
     /// The head of the history, if it is to be noted outside the record now: after each pass that did something, and once

@@ -84,16 +84,16 @@ mod tests {
         let rules = rules.iter().map(|text| {
             let owner = text.split('=').next().unwrap_or_default();
             let owner = if owner.is_empty() { "input".into() } else { format!("input/{owner}") };
-            let json = Value::Null;
+            let json = Value::Null.into();
             RuleLine { owner: Key::from(owner), comment: None, json, text: (*text).to_owned() }
         });
         let object = Object {
             owner: Key::from("input"),
             kind: "chain".into(),
             name: "input".into(),
-            json: Value::Null,
-            said: serde_json::Map::new(),
-            elements: Vec::new(),
+            json: Value::Null.into(),
+            said: Value::Null.into(),
+            elements: None,
             head: Vec::new(),
             element_lines: Vec::new(),
             rules: rules.collect(),

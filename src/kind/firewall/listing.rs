@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::COMMENT;
+use super::meaning::Meaning;
 use super::normal::{NormalSet, normal_object, normal_set};
 use super::render::REPLACE;
 use super::spec::{HookName, NatHook, keys};
@@ -34,11 +35,11 @@ pub struct Object {
     /// Its name.
     pub name: String,
     /// What it means, normalised, without elements. Of a set or map, with the lines of its head: only they say all.
-    pub json: Value,
+    pub json: Meaning,
     /// What the head of a set or map says as well, as the nft writes it that made this.
-    pub said: Map<String, Value>,
-    /// Elements of a set, normalised and sorted; empty if they come and go by themselves.
-    pub elements: Vec<Value>,
+    pub said: Meaning,
+    /// Elements of a set, normalised and sorted; none if it has none, or if they come and go by themselves.
+    pub elements: Option<Meaning>,
     /// Lines of its block that are neither rules nor elements.
     pub head: Vec<String>,
     /// Lines of its elements.
@@ -55,7 +56,7 @@ pub struct RuleLine {
     /// Its comment.
     pub comment: Option<String>,
     /// What it means, normalised.
-    pub json: Value,
+    pub json: Meaning,
     /// How nft writes it.
     pub text: String,
 }
@@ -102,12 +103,13 @@ impl Listing {
     /// mean the same.
     pub fn differs_from(&self, json: &[u8]) -> Result<Option<Key>, ListingFault> {
         let mut objects: BTreeMap<(String, String), Value> = BTreeMap::new();
-        let mut rules: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        let mut rules: BTreeMap<String, Vec<Meaning>> = BTreeMap::new();
         for (kind, value) in items(json)? {
             match kind.as_str() {
                 "metainfo" | "table" => {}
                 "rule" => {
-                    rules.entry(word(&value, "chain").to_owned()).or_default().push(normal_object(&value));
+                    let meaning = normal_object(&value).into();
+                    rules.entry(word(&value, "chain").to_owned()).or_default().push(meaning);
                 }
                 _ => drop(objects.insert((kind, word(&value, "name").to_owned()), value)),
             }
@@ -145,11 +147,11 @@ impl Listing {
 }
 
 impl Object {
-    fn differs_from(&self, other: Option<&Value>, rules: &[Value]) -> Option<Key> {
+    fn differs_from(&self, other: Option<&Value>, rules: &[Meaning]) -> Option<Key> {
         // Without elements here they come and go by themselves, or there are none.
         let same = |other: &Value| {
-            let other = normalised(&self.kind, other, &self.head, self.elements.is_empty());
-            other.json == self.json && other.said == self.said && other.elements == self.elements
+            let (json, said, elements) = meaning(&self.kind, other, &self.head, self.elements.is_none());
+            json == self.json && said == self.said && elements == self.elements
         };
         if !other.is_some_and(same) {
             return Some(self.owner.clone());
@@ -194,25 +196,28 @@ pub fn word<'a>(value: &'a Value, key: &str) -> &'a str {
 fn object(kind: &str, value: &Value, blocks: &[Block]) -> Result<Object, ListingFault> {
     let name = word(value, "name").to_owned();
     let block = blocks.iter().find(|block| block.is(kind, &name)).ok_or(ListingFault::Torn)?;
-    let normal = normalised(kind, value, &block.head, block.dynamic());
+    let (json, said, elements) = meaning(kind, value, &block.head, block.dynamic());
     Ok(Object {
         owner: object_owner(kind, &name),
         kind: kind.to_owned(),
         name,
-        json: normal.json,
-        said: normal.said,
-        elements: normal.elements,
+        json,
+        said,
+        elements,
         head: block.head.clone(),
         element_lines: block.elements.clone(),
         rules: Vec::new(),
     })
 }
 
-fn normalised(kind: &str, value: &Value, head: &[String], dynamic: bool) -> NormalSet {
-    match kind {
+/// What an object means, what its head says as well, and its elements.
+fn meaning(kind: &str, value: &Value, head: &[String], dynamic: bool) -> (Meaning, Meaning, Option<Meaning>) {
+    let NormalSet { json, said, elements } = match kind {
         "set" | "map" => normal_set(value, head, dynamic),
         _ => NormalSet { json: normal_object(value), ..NormalSet::default() },
-    }
+    };
+    let elements = (!elements.is_empty()).then(|| Value::Array(elements).into());
+    (json.into(), Value::Object(said).into(), elements)
 }
 
 fn rule_line(chain: &str, value: &Value, blocks: &[Block]) -> Result<RuleLine, ListingFault> {
@@ -221,7 +226,7 @@ fn rule_line(chain: &str, value: &Value, blocks: &[Block]) -> Result<RuleLine, L
     let text = block.rules.iter().find(|(of, _)| *of == handle).ok_or(ListingFault::Torn)?.1.clone();
     let comment = value.get("comment").and_then(Value::as_str).map(str::to_owned);
     let owner = rule_owner(chain, comment.as_deref());
-    Ok(RuleLine { owner, comment, json: normal_object(value), text })
+    Ok(RuleLine { owner, comment, json: normal_object(value).into(), text })
 }
 
 /// Whether a chain is one of the three filter hooks.

@@ -21,6 +21,7 @@ mod compose;
 mod declare;
 mod listing;
 mod look;
+mod meaning;
 mod names;
 mod nft;
 mod normal;

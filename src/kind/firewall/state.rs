@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::COMMENT;
 use super::listing::{Listing, Object, RuleLine, is_hook, is_nat_hook};
+use super::meaning::Meaning;
 use crate::model::{FieldDiff, Key, Shown};
 
 /// What was observed of one resource.
@@ -24,7 +25,7 @@ pub struct State {
 #[serde(transparent)]
 pub struct Piece {
     /// What it means, normalised.
-    pub json: Value,
+    pub json: Meaning,
     /// How nft writes it.
     #[serde(skip)]
     pub text: String,
@@ -41,7 +42,7 @@ impl Eq for Piece {}
 impl State {
     /// A table that is not ours: which it is, and its chains on hooks.
     pub fn foreign(family: &str, name: &str, chains: &[&str]) -> Self {
-        let json = serde_json::json!({"family": family, "name": name, "chains": chains});
+        let json = serde_json::json!({"family": family, "name": name, "chains": chains}).into();
         let text = format!("{family} {name} ({})", chains.join(", "));
         State { fields: BTreeMap::from([("table", vec![Piece { json, text }])]), order: Vec::new() }
     }
@@ -111,9 +112,10 @@ fn add_object(states: &mut BTreeMap<Key, State>, object: &Object) {
         _ => format!("{kind} {name}: {}", head.join(", ")),
     };
     state.fields.entry(field).or_default().push(Piece { json: json.clone(), text });
-    if !elements.is_empty() {
-        let texts: Vec<String> = elements.iter().map(element_text).collect();
-        let piece = Piece { json: Value::Array(elements.clone()), text: texts.join(", ") };
+    if let Some(elements) = elements {
+        let value = elements.value();
+        let texts: Vec<String> = value.as_array().into_iter().flatten().map(element_text).collect();
+        let piece = Piece { json: elements.clone(), text: texts.join(", ") };
         state.fields.entry("elements").or_default().push(piece);
     }
 }
