@@ -10,7 +10,7 @@ use std::sync::Arc;
 use agentd::cli::{self, Outside, Terminal};
 use agentd::daemon;
 use agentd::host::clock::SystemClock;
-use agentd::worker::{Processes, Worker};
+use agentd::worker::{Means, Worker};
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -31,7 +31,7 @@ pub fn main() -> ExitCode {
         heads: cli::heads_in_journal,
         // Nothing is changed through it: no window for a confirmation is needed.
         engine: || daemon::kinds(&Arc::default(), &Arc::default()),
-        workers: &Processes,
+        workers: &Means::of_command(),
     };
     let exit = cli::run(std::env::args_os(), &mut outside);
     match out.flush() {

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 use agentd::daemon::{self, Place};
 use agentd::host::memory;
-use agentd::worker::{Processes, Worker};
+use agentd::host::program::ProgramsOfService;
+use agentd::worker::{Means, Worker};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -29,6 +30,10 @@ struct Arguments {
     /// The control socket.
     #[arg(long, default_value = agentd::control::SOCKET)]
     socket: PathBuf,
+    /// Start the unprivileged processes, and the checks of files, as children and not as units of systemd: for a host
+    /// or a tree without it.
+    #[arg(long)]
+    by_itself: bool,
     #[command(subcommand)]
     entry: Option<Entry>,
 }
@@ -51,7 +56,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done: Result<(), Box<dyn std::error::Error>> = match arguments.entry {
         Some(Entry::Worker { name }) => name.main().map_err(Into::into),
-        None => run(arguments.config, arguments.state, arguments.socket),
+        None => run(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,16 +72,22 @@ fn is_command_line(called: Option<&OsStr>) -> bool {
     called.and_then(|path| Path::new(path).file_name()) == Some(OsStr::new("agentctl"))
 }
 
-fn run(config: PathBuf, state: PathBuf, socket: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
+fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     start_logging();
+    let Arguments { config, state, socket, by_itself, entry: _ } = arguments;
+    let means = if by_itself { Means::Processes } else { Means::Units };
     let load = Box::new(move || daemon::setup(&config));
     let (window, tuning) = Default::default();
     let kinds = daemon::kinds(&window, &tuning);
     let aside = std::sync::Arc::new(daemon::host_beside()?);
-    let workers = std::sync::Arc::new(Processes);
+    let workers = std::sync::Arc::new(means);
     let patience = daemon::PATIENCE;
     let place = Place { state, socket, window, tuning, aside, patience, workers, load };
-    daemon::run(daemon::this_host()?, kinds, place)?;
+    let mut host = daemon::this_host()?;
+    if means == Means::Units {
+        host.programs = std::sync::Arc::new(ProgramsOfService);
+    }
+    daemon::run(host, kinds, place)?;
     Ok(())
 }
 

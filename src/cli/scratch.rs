@@ -27,25 +27,23 @@ impl Scratch {
     /// Makes one.
     pub fn make() -> Result<Scratch, CliError> {
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-        Scratch::owned(uid.as_raw(), gid.as_raw())
+        let place = if uid.is_root() { OF_ROOT } else { OF_ALL };
+        Scratch::owned(PathBuf::from(place), (uid.as_raw(), gid.as_raw()), 0o700)
     }
 
     /// Makes one for processes of another user to fill.
     pub fn for_workers(workers: &dyn Workers) -> Result<Scratch, CliError> {
-        let (uid, gid) = workers.user().map_err(CliError::NoUser)?;
-        Scratch::owned(uid, gid)
+        Scratch::owned(workers.scratch(), workers.user().map_err(CliError::NoUser)?, 0o750)
     }
 
-    fn owned(uid: u32, gid: u32) -> Result<Scratch, CliError> {
-        let is_root = rustix::process::geteuid().is_root();
-        let place = if is_root { OF_ROOT } else { OF_ALL };
-        let above = Root::open(place).map_err(|source| CliError::File { path: place.into(), source })?;
+    fn owned(place: PathBuf, (uid, gid): (u32, u32), mode: u32) -> Result<Scratch, CliError> {
+        let above = Root::open(&place).map_err(|source| CliError::File { path: place, source })?;
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let name = OsString::from(format!("agentctl.{}.{number}", std::process::id()));
         let scratch = Scratch { above, name };
         // What another process of this number left when it was killed.
         scratch.clear();
-        scratch.above.create_dir(&scratch.name, Attributes { uid, gid, mode: 0o700 })?;
+        scratch.above.create_dir(&scratch.name, Attributes { uid, gid, mode })?;
         Ok(scratch)
     }
 

@@ -5,8 +5,11 @@
 //! file lie in any folder of the host: whoever is killed leaves it there. So it lies in a file system in memory that is
 //! mounted in a mount namespace of the process's own. The kernel takes both away with the last process in it, however
 //! that ends; there is nothing to clean up, neither at the end nor after a crash.
+//!
+//! A unit of the service manager has both already, without swap, and lays them down itself.
 
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use nix::mount::{MsFlags, mount};
@@ -17,9 +20,25 @@ use super::files::{Attributes, Root};
 /// Where the files lie: there on every host under systemd, root's own, and needed by none of those processes.
 const SITE: &str = "/dev/shm";
 
+/// Where a unit has a file system in memory of its own. On the host nobody but root can write there, so that nothing is
+/// ever laid there by mistake.
+const SITE_OF_UNIT: &str = "/run/agentd-workers/keys";
+
+/// Lays these files where this unit alone finds them, to be read only. Gives the folder they lie in.
+#[allow(clippy::disallowed_methods)] // this is the door, and the file system is our own and in memory
+pub fn lay(files: &[(&str, &[u8])]) -> io::Result<PathBuf> {
+    let folder = PathBuf::from(SITE_OF_UNIT);
+    for (name, bytes) in files {
+        let mut options = std::fs::File::options();
+        let mut file = options.write(true).create_new(true).mode(0o400).open(folder.join(name))?;
+        file.write_all(bytes)?;
+    }
+    Ok(folder)
+}
+
 /// Puts this process into a mount namespace of its own and lays these files there, each the user's alone and to be
 /// read only. Gives the folder they lie in. For a process of its own, while it is root.
-pub fn hand_over(files: &[(&str, Vec<u8>)], uid: u32, gid: u32) -> io::Result<PathBuf> {
+pub fn hand_over(files: &[(&str, &[u8])], uid: u32, gid: u32) -> io::Result<PathBuf> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     let nothing = None::<&str>;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
@@ -44,7 +63,7 @@ mod tests {
         let name = format!("handed-over-{}", std::process::id());
         let taken = std::thread::scope(|scope| {
             let take = || {
-                let folder = hand_over(&[(&name, b"a key".to_vec())], 65_534, 65_534).unwrap();
+                let folder = hand_over(&[(&name, b"a key")], 65_534, 65_534).unwrap();
                 let path = folder.join(&name);
                 let seen = std::fs::metadata(&path).unwrap();
                 assert_eq!((seen.uid(), seen.gid(), seen.mode() & 0o7777), (65_534, 65_534, 0o400));

@@ -29,6 +29,11 @@ pub fn limit(limits: &Limits) -> io::Result<()> {
     set(Resource::Core, 0)
 }
 
+/// Has the group of this process's files read them, and nobody else.
+pub fn let_group_read() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
+}
+
 /// Moves this process to a network namespace of its own, which has nothing but an idle loopback.
 pub fn leave_network() -> io::Result<()> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).map_err(io::Error::from)

@@ -12,7 +12,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
@@ -214,6 +214,7 @@ impl Drop for Staged {
 /// Makes one fetch durable: its pack and index, the references, the shallow list, and the folders that name them.
 pub(crate) fn sync_fetch(git_dir: &Path, files: &[PathBuf]) -> io::Result<()> {
     for file in files {
+        share(file)?;
         sync(file)?;
     }
     sync(&git_dir.join("objects/pack"))?;
@@ -229,9 +230,23 @@ pub(crate) fn sync_fetch(git_dir: &Path, files: &[PathBuf]) -> io::Result<()> {
 fn sync_tree(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() { sync_tree(&entry.path())? } else { sync(&entry.path())? }
+        if entry.file_type()?.is_dir() {
+            sync_tree(&entry.path())?;
+        } else {
+            share(&entry.path())?;
+            sync(&entry.path())?;
+        }
     }
     sync(folder)
+}
+
+/// Lets the group read what was made as a temporary file: those who compile are members of it.
+fn share(path: &Path) -> io::Result<()> {
+    let mode = path.symlink_metadata()?.permissions().mode() & 0o7777;
+    if mode & 0o040 == 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o040))?;
+    }
+    Ok(())
 }
 
 fn sync(path: &Path) -> io::Result<()> {

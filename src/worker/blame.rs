@@ -1,17 +1,15 @@
 //! The process that asks the repository's history who wrote lines of a declaration. It reads the store and nothing
 //! else, and is started only after the drift that makes it worth knowing was put right.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::confine::{Reach, confine};
-use super::{Worker, WorkerError, read_request, write_answer};
+use super::{Means, Worker, WorkerError, read_request, write_answer};
 use crate::host::privilege::Limits;
-use crate::host::program::ProgramError;
-use crate::host::program::{Programs, SystemPrograms};
 use crate::model::{CommitId, LineAuthor};
 use crate::source::{Blame, Store};
 
@@ -34,29 +32,23 @@ pub struct Request {
 /// Who wrote each of the lines, in their order; or the process did not work out.
 pub type Answered = Result<Vec<LineAuthor>, WorkerError>;
 
-/// Runs the process.
-pub fn run(request: &Request) -> Answered {
-    let name = Worker::Blame.name();
-    let run = Worker::Blame.run(request, TIME_LIMIT)?;
-    let done =
-        SystemPrograms.run(&run).map_err(|source: ProgramError| WorkerError::Process { name, source })?;
-    let no_answer = |complaint: String| WorkerError::NoAnswer { name, complaint };
-    if !done.succeeded() {
-        return Err(no_answer(done.complaint()));
-    }
-    let answer: Vec<LineAuthor> =
-        serde_json::from_slice(&done.stdout).map_err(|error| no_answer(error.to_string()))?;
+/// Has a process do it.
+pub(super) fn run(means: Means, request: &Request) -> Answered {
+    let answer: Vec<LineAuthor> = means.ask_for(Worker::Blame, request, TIME_LIMIT)?;
     match answer.len() == request.lines.len() {
         true => Ok(answer),
-        false => Err(no_answer(format!("{} answers for {} lines", answer.len(), request.lines.len()))),
+        false => Err(WorkerError::NoAnswer {
+            name: Worker::Blame.name(),
+            complaint: format!("{} answers for {} lines", answer.len(), request.lines.len()),
+        }),
     }
 }
 
 /// The process itself.
-pub(super) fn main(input: impl Read, output: &mut impl Write) -> io::Result<()> {
-    let request: Request = read_request(input)?;
+pub(super) fn main(body: &[u8], output: &mut dyn Write) -> io::Result<()> {
+    let request: Request = read_request(body)?;
     let limits = Limits { address_space: 1 << 30, file_size: 0, cpu_seconds: 50, open_files: 64 };
-    confine(Reach::Nothing, &limits)?;
+    confine(&Reach::Store(&request.store), &limits)?;
     write_answer(output, &answer(&request))
 }
 

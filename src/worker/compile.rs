@@ -3,18 +3,17 @@
 //! Its answer is a line of JSON ([`Answer`]) and then the bytes of every content, one after another in the order
 //! of the line. The parent stores them by digest while they come, so that neither side holds them all.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::confine::{Reach, confine};
-use super::{Worker, WorkerError, read_request, write_answer};
+use super::{Means, Worker, WorkerError, means, read_request, write_answer};
 use crate::declaration::{self, Compiled};
 use crate::host::facts::Facts;
 use crate::host::privilege::Limits;
-use crate::host::program::stream;
 use crate::keep::Contents;
 use crate::kind::Desired;
 use crate::model::content::Content;
@@ -70,21 +69,15 @@ pub enum Answer {
 /// What came of it: the process did not work out, or it answered.
 pub type Answered = Result<Answer, WorkerError>;
 
-/// Runs the process; contents go to `contents` as they come.
-pub fn run(request: &Request, contents: &Contents) -> Answered {
-    let name = Worker::Compile.name();
-    let run = Worker::Compile.run(request, TIME_LIMIT)?;
-    let (done, answer) = stream(&run, |output| receive(&mut BufReader::new(output), contents))
-        .map_err(|source| WorkerError::Process { name, source })?;
-    match done.succeeded() {
-        true => Ok(answer),
-        false => Err(WorkerError::NoAnswer { name, complaint: done.complaint() }),
-    }
+/// Has a process do it; contents go to `contents` as they come.
+pub(super) fn run(means: Means, request: &Request, contents: &Contents) -> Answered {
+    let body = means::body(Worker::Compile, request)?;
+    means.ask(Worker::Compile, &body, TIME_LIMIT, |input| receive(input, contents))
 }
 
-fn receive(output: &mut impl BufRead, contents: &Contents) -> io::Result<Answer> {
+fn receive(output: &mut dyn BufRead, contents: &Contents) -> io::Result<Answer> {
     let mut line = Vec::new();
-    output.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+    Read::take(&mut *output, LONGEST_LINE).read_until(b'\n', &mut line)?;
     let answer: Answer = serde_json::from_slice(&line)?;
     if let Answer::Compiled { contents: list, .. } = &answer {
         for content in list {
@@ -100,10 +93,10 @@ fn receive(output: &mut impl BufRead, contents: &Contents) -> io::Result<Answer>
 }
 
 /// The process itself.
-pub(super) fn main(input: impl Read, output: &mut impl Write) -> io::Result<()> {
-    let request: Request = read_request(input)?;
+pub(super) fn main(body: &[u8], output: &mut dyn Write) -> io::Result<()> {
+    let request: Request = read_request(body)?;
     let limits = Limits { address_space: 1 << 30, file_size: 0, cpu_seconds: 60, open_files: 64 };
-    confine(Reach::Nothing, &limits)?;
+    confine(&Reach::Store(&request.store), &limits)?;
     let unreadable = |message: String| Answer::Unreadable { message };
     let store = match Store::open(&request.store) {
         Ok(store) => store,
@@ -126,7 +119,7 @@ pub(super) fn main(input: impl Read, output: &mut impl Write) -> io::Result<()> 
     }
 }
 
-fn send(compiled: Compiled, tree: &dyn declaration::Tree, output: &mut impl Write) -> io::Result<()> {
+fn send(compiled: Compiled, tree: &dyn declaration::Tree, output: &mut dyn Write) -> io::Result<()> {
     let contents: Vec<Content> = compiled.contents.keys().copied().collect();
     let desired = Box::new(compiled.desired.clone());
     write_answer(output, &Answer::Compiled { desired, warnings: compiled.warnings.clone(), contents })?;

@@ -1,6 +1,6 @@
 //! The short-lived processes that touch what is not to be trusted: the network, and the repository's text. They
-//! are entries of the `agentd` binary, run as the unprivileged user `agentd`, hand over plain data, and give all
-//! their memory back by ending.
+//! are entries of the `agentd` binary, run as unprivileged users, hand over plain data, and give all their memory back by
+//! ending.
 //!
 //! ```text
 //! agentd ──request (JSON, standard input)──▶ agentd worker fetch   ──▶ Fetched | FetchError
@@ -9,30 +9,31 @@
 //! agentctl enroll: fetch as above, then ──▶ agentd worker survey  ──▶ whether there is a declaration, and where
 //! ```
 //!
+//! On a host they are units (`agentd-fetch@.service`, `agentd-compile@.service`), one for each request, started through a
+//! socket: their users, their sandbox and their end are the service manager's, and none of it is given up by themselves.
+//! Without a service manager they are children ([`means`]). What goes over the line is the same ([`frame`]).
+//!
 //! May not: change the host. What a worker hands over is data; the root agent validates it again.
 
 pub mod blame;
 pub mod compile;
 pub mod confine;
 pub mod fetch;
+mod frame;
+mod means;
 pub mod survey;
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::host::program::{Finished, ProgramError, Run};
+use crate::host::program::ProgramError;
 use crate::keep::Contents;
 
-/// Our own binary, the very one that is running: an upgrade in between does not mix two versions.
-const OURSELVES: &str = "/proc/self/exe";
-
-/// How long a request may be: it comes from our own parent.
-const LONGEST_REQUEST: u64 = 16 << 20;
+pub use means::Means;
 
 /// A worker's name and entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,33 +62,19 @@ pub trait Workers: Send + Sync {
     fn blame(&self, request: &blame::Request) -> blame::Answered;
     /// Looks for a declaration in a commit that was fetched.
     fn survey(&self, request: &survey::Request) -> survey::Answered;
-    /// The user and group they work as: what they are to write belongs to them.
+    /// The user and group that fetch: what they are to write belongs to them.
     fn user(&self) -> io::Result<(u32, u32)>;
+
+    /// The folder in which stores are made that are looked at once.
+    fn scratch(&self) -> PathBuf {
+        scratch()
+    }
 }
 
-/// The unprivileged processes.
-pub struct Processes;
-
-impl Workers for Processes {
-    fn fetch(&self, request: &fetch::Request) -> fetch::Answered {
-        fetch::run(request)
-    }
-
-    fn compile(&self, request: &compile::Request, contents: &Contents) -> compile::Answered {
-        compile::run(request, contents)
-    }
-
-    fn blame(&self, request: &blame::Request) -> blame::Answered {
-        blame::run(request)
-    }
-
-    fn survey(&self, request: &survey::Request) -> survey::Answered {
-        survey::run(request)
-    }
-
-    fn user(&self) -> io::Result<(u32, u32)> {
-        confine::user()
-    }
+/// Where programs put what must not outlive them: for root in memory. A name that somebody took there before us is an
+/// error and never used.
+fn scratch() -> PathBuf {
+    PathBuf::from(if rustix::process::geteuid().is_root() { "/run" } else { "/tmp" })
 }
 
 /// Why a worker gave no answer.
@@ -101,6 +88,40 @@ pub enum WorkerError {
         /// What happened.
         #[source]
         source: ProgramError,
+    },
+    /// Its unit could not be started.
+    #[error(
+        "the {name} process can't be reached: see `systemctl status agentd-{unit}.socket`, and start that"
+    )]
+    Unreached {
+        /// Which.
+        name: &'static str,
+        /// What its units are called after.
+        unit: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It ended without a word.
+    #[error("the {name} process ended without an answer: see `journalctl --unit 'agentd-{unit}*'`")]
+    Silent {
+        /// Which.
+        name: &'static str,
+        /// What its units are called after.
+        unit: &'static str,
+    },
+    /// The program was replaced since one of the two was started.
+    #[error(
+        "the {name} process is of version {theirs} and we are of {ours}: after an upgrade the agent is started anew, or \
+         by `systemctl restart agentd`"
+    )]
+    OtherVersion {
+        /// Which.
+        name: &'static str,
+        /// Our version.
+        ours: String,
+        /// Its version.
+        theirs: String,
     },
     /// It ended without a usable answer.
     #[error("the {name} process gave no answer: {complaint}")]
@@ -132,33 +153,29 @@ impl Worker {
         }
     }
 
-    /// The worker that a command line asks for: one that was made by [`Worker::run`], or a person's like it.
-    pub fn asked_for(arguments: impl IntoIterator<Item = OsString>) -> Option<Worker> {
-        let mut arguments = arguments.into_iter();
-        let is_ours = arguments.next()? == OURSELVES && arguments.next()? == "worker";
-        arguments.next()?.to_str().filter(|_| is_ours)?.parse().ok()
-    }
-
-    /// Runs the entry of this name in this process: reads the request, gives up privileges, answers.
-    pub fn main(self) -> io::Result<()> {
-        let input = io::stdin().lock();
-        let output = &mut io::stdout().lock();
+    /// What its socket and its units are called after: those that touch nothing but the store share one sandbox.
+    const fn unit(self) -> &'static str {
         match self {
-            Worker::Fetch => fetch::main(input, output),
-            Worker::Compile => compile::main(input, output),
-            Worker::Survey => survey::main(input, output),
-            Worker::Blame => blame::main(input, output),
+            Worker::Fetch => "fetch",
+            Worker::Compile | Worker::Survey | Worker::Blame => "compile",
         }
     }
 
-    fn run(self, request: &impl Serialize, time_limit: Duration) -> Result<Run, WorkerError> {
-        let mut run = Run::new(PathBuf::from(OURSELVES), &["worker", self.name()]);
-        run.stdin = serde_json::to_vec(request).map_err(|error| WorkerError::Storage {
-            what: format!("write the request of the {} process", self.name()),
-            source: error.into(),
-        })?;
-        run.time_limit = time_limit;
-        Ok(run)
+    /// The worker that a command line asks for: one that we started ourselves, or a person's like it.
+    pub fn asked_for(arguments: impl IntoIterator<Item = OsString>) -> Option<Worker> {
+        let mut arguments = arguments.into_iter();
+        let is_ours = arguments.next()? == means::OURSELVES && arguments.next()? == "worker";
+        arguments.next()?.to_str().filter(|_| is_ours)?.parse().ok()
+    }
+
+    /// Runs the entry of this name in this process: reads the request, gives up what it does not need, answers.
+    pub fn main(self) -> io::Result<()> {
+        frame::serve(self, io::stdin().lock(), &mut io::stdout().lock(), |asked, body, output| match asked {
+            Worker::Fetch => fetch::main(body, output),
+            Worker::Compile => compile::main(body, output),
+            Worker::Survey => survey::main(body, output),
+            Worker::Blame => blame::main(body, output),
+        })
     }
 }
 
@@ -171,22 +188,11 @@ impl std::str::FromStr for Worker {
     }
 }
 
-fn read_request<T: DeserializeOwned>(input: impl Read) -> io::Result<T> {
-    let mut bytes = Vec::new();
-    input.take(LONGEST_REQUEST).read_to_end(&mut bytes)?;
-    Ok(serde_json::from_slice(&bytes)?)
+fn read_request<T: DeserializeOwned>(body: &[u8]) -> io::Result<T> {
+    Ok(serde_json::from_slice(body)?)
 }
 
-/// The answer of a worker that ended.
-fn answer<T: DeserializeOwned>(name: &'static str, done: &Finished) -> Result<T, WorkerError> {
-    if !done.succeeded() {
-        return Err(WorkerError::NoAnswer { name, complaint: done.complaint() });
-    }
-    serde_json::from_slice(&done.stdout)
-        .map_err(|error| WorkerError::NoAnswer { name, complaint: error.to_string() })
-}
-
-fn write_answer(output: &mut impl Write, answer: &impl Serialize) -> io::Result<()> {
+fn write_answer(output: &mut dyn Write, answer: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *output, answer)?;
     output.write_all(b"\n")?;
     output.flush()

@@ -1,16 +1,15 @@
 //! Looks for a declaration in a commit that nobody follows yet: names alone, no content. For `agentctl enroll`, which is
 //! root and reads nothing of a repository itself.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::confine::{Reach, confine};
-use super::{Worker, WorkerError, read_request, write_answer};
+use super::{Means, Worker, WorkerError, read_request, write_answer};
 use crate::host::privilege::Limits;
-use crate::host::program::{Programs, ProgramsBeside};
 use crate::model::CommitId;
 use crate::source::{Store, Tree, TreeCaps};
 
@@ -52,19 +51,16 @@ pub enum Answer {
 /// What came of it: the process did not work out, or it answered.
 pub type Answered = Result<Answer, WorkerError>;
 
-/// Runs the process and waits for its answer.
-pub fn run(request: &Request) -> Answered {
-    let name = Worker::Survey.name();
-    let run = Worker::Survey.run(request, TIME_LIMIT)?;
-    let done = ProgramsBeside.run(&run).map_err(|source| WorkerError::Process { name, source })?;
-    super::answer(name, &done)
+/// Has a process do it.
+pub(super) fn run(means: Means, request: &Request) -> Answered {
+    means.ask_for(Worker::Survey, request, TIME_LIMIT)
 }
 
 /// The process itself.
-pub(super) fn main(input: impl Read, output: &mut impl Write) -> io::Result<()> {
-    let request: Request = read_request(input)?;
+pub(super) fn main(body: &[u8], output: &mut dyn Write) -> io::Result<()> {
+    let request: Request = read_request(body)?;
     let limits = Limits { address_space: 1 << 30, file_size: 0, cpu_seconds: 60, open_files: 64 };
-    confine(Reach::Nothing, &limits)?;
+    confine(&Reach::Store(&request.store), &limits)?;
     let answer = look(&request).unwrap_or_else(|message| Answer::Unreadable { message });
     write_answer(output, &answer)
 }

@@ -16,7 +16,7 @@ use agentd::record::{
     DriftId, Effect, Head, Next, Noted, PassCounts, PassResult, PassScope, Record, Retention, Settled,
     Settlement, Sighting,
 };
-use agentd::worker::Processes;
+use agentd::worker::Means;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -173,7 +173,7 @@ impl Bench {
             host: || Err(std::io::Error::other("sealed")),
             heads,
             engine: || Engine::new(Vec::new()),
-            workers: &Processes,
+            workers: &Means::Processes,
         };
         let exit = cli::run(words, &mut outside);
         let printed = serde_json::from_slice(&out);

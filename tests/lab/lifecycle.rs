@@ -9,7 +9,7 @@ use crate::signals::status;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Looks at everything once an hour: what is put right within a test was noticed, or asked for.
-const SETTINGS: &str = r#"
+pub const SETTINGS: &str = r#"
 mode = "enabled"
 full_pass = "1h"
 interval = "1h"
@@ -22,7 +22,7 @@ branch = "main"
 const SLOW: &str = "echo ran >> /var/log/slowd\nuntil [ -e /run/go ]; do sleep 0.1; done\n";
 
 /// Lays a repository of these files on the host.
-fn declare(lab: &Lab, host: &Host, files: &[(&str, &str)]) {
+pub fn declare(lab: &Lab, host: &Host, files: &[(&str, &str)]) {
     let folder = lab.folder("fleet");
     for (name, text) in files {
         let path = folder.join(name);
@@ -43,7 +43,7 @@ fn commit(folder: &Path) {
     git(&["commit", "--quiet", "--message=the fleet"]);
 }
 
-fn property(host: &Host, unit: &str, name: &str) -> String {
+pub fn property(host: &Host, unit: &str, name: &str) -> String {
     let property = format!("--property={name}");
     host.run(&["systemctl", "show", "--value", &property, unit]).ok().trim().to_owned()
 }
@@ -171,7 +171,7 @@ fn impatient(host: &Host, seconds: u32) {
     host.run(&["systemctl", "daemon-reload"]).ok();
 }
 
-const MOTD: [(&str, &str); 2] = [
+pub const MOTD: [(&str, &str); 2] = [
     ("fleet.toml", "schema = 1\n"),
     ("hosts/all.toml", "[match]\nhostname = \"*\"\n[files.\"/etc/motd\"]\ncontent = \"held\\n\"\n"),
 ];

@@ -50,6 +50,7 @@ mod order;
 mod package;
 mod package_of_agent;
 mod remote;
+mod sandbox;
 mod service;
 mod signals;
 mod storm;

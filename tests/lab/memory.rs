@@ -50,20 +50,27 @@ fn history() -> String {
 /// One first fetch by the installed program, as the daemon runs it; the peak in KiB.
 fn peak(host: &Host, url: &str) -> u64 {
     host.sh("rm -rf /var/lib/agentd/source/*").ok();
+    let authority = host.read("/etc/agentd/forge.pem");
     let request = json!({
-        "store": "/var/lib/agentd/source",
-        "remote": {
-            "url": url, "branch": "main", "subfolder": null, "credentials": "none",
-            "ca_file": "/etc/agentd/forge.pem", "known_hosts": null, "caps": {}, "deadlines": {},
+        "request": {
+            "store": "/var/lib/agentd/source",
+            "remote": {
+                "url": url, "branch": "main", "subfolder": null, "credentials": "none",
+                "ca_file": "/etc/agentd/forge.pem", "known_hosts": null, "caps": {}, "deadlines": {},
+            },
+            "last": null,
+            "care": "quick",
         },
-        "last": null,
-        "care": "quick",
+        "files": [{ "part": "authorities", "size": authority.len() }],
     });
-    host.write("/root/request", &request.to_string());
+    let version = host.run(&["agentd", "--version"]).ok().replace("agentd ", "");
+    host.write("/root/request", &format!("agentd-worker fetch {version}{request}{authority}"));
     let program =
         ["perl", "-e", MEASURED, "/root/request", "/root/answer", "/usr/sbin/agentd", "worker", "fetch"];
     let peak = host.run(&program).ok().trim().parse().unwrap();
-    let answer: serde_json::Value = serde_json::from_str(&host.read("/root/answer")).unwrap();
+    let answer = host.read("/root/answer");
+    let answer = answer.strip_prefix("answer\n").unwrap_or_else(|| panic!("{answer}"));
+    let answer: serde_json::Value = serde_json::from_str(answer).unwrap();
     assert_eq!(answer["Ok"]["history_complete"], true, "{answer}");
     peak
 }

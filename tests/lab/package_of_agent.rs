@@ -37,7 +37,7 @@ fn installed_it_changes_nothing_and_says_what_to_do_next() {
         assert_eq!(host.sh("stat -c '%i %Y' /etc/motd").ok(), motd);
         assert_eq!(
             host.sh("stat -c '%a %U' /var/lib/agentd /var/lib/agentd/source").ok(),
-            "711 root\n700 agentd\n"
+            "711 root\n750 agentd-fetch\n"
         );
         assert_eq!(host.run(&["systemctl", "is-system-running"]).ok().trim(), "running");
         assert!(host.run(&["agentctl", "status"]).fails().contains("agentctl enroll"));
@@ -146,7 +146,7 @@ fn removed_and_purged_it_leaves_the_host_as_it_is() {
             "./agent.toml.d/10-mine.toml\n./forge.pem\n",
             "what a person put there is theirs"
         );
-        host.run(&["getent", "passwd", "agentd"]).ok();
+        host.run(&["getent", "passwd", "agentd-fetch"]).ok();
         assert_eq!(host.sh("systemctl --failed --no-legend --plain").ok(), "");
     }
 }

@@ -31,7 +31,7 @@ fn enroll(host: &Host, url: &str, more: &[&str]) -> crate::harness::Output {
 /// Everything that enrolling could leave.
 fn traces(host: &Host) -> String {
     host.sh(
-        "find /etc/agentd /var/lib/agentd/source /run/agentctl.* -printf '%p %s\\n' 2>/dev/null | sort || true\n\
+        "find /etc/agentd /var/lib/agentd/source /run/agentctl.* /run/agentd-workers/scratch/* -printf '%p %s\\n' 2>/dev/null | sort || true\n\
          stat -c '%i' /etc/motd",
     )
     .ok()

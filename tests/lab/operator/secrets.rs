@@ -34,18 +34,23 @@ fn a_key_is_for_the_fetch_alone_and_gone_with_it_also_when_it_is_killed() {
         forge.freeze();
         host.sh("agentctl sync >/dev/null 2>&1 &").ok();
         host.wait_until("ssh is under way, and held", LIMIT, || {
-            host.sh("pgrep -u agentd -x ssh && kill -STOP $(pgrep -u agentd)").success()
+            host.sh("pgrep -u agentd-fetch -x ssh && kill -STOP $(pgrep -u agentd-fetch)").success()
         });
-        let look = "stat --format '%n %U %a' /dev/shm/*";
-        let inside =
-            host.sh(&format!("nsenter --mount --target $(pgrep -u agentd -x ssh) sh -c \"{look}\"")).ok();
-        assert_eq!(inside, "/dev/shm/key agentd 400\n/dev/shm/known_hosts agentd 400\n");
+        let look = "stat --format '%n %U %a' /run/agentd-workers/keys/*";
+        let inside = host
+            .sh(&format!("nsenter --mount --target $(pgrep -u agentd-fetch -x ssh) sh -c \"{look}\""))
+            .ok();
+        assert_eq!(
+            inside,
+            "/run/agentd-workers/keys/key agentd-fetch 400\n/run/agentd-workers/keys/known_hosts agentd-fetch 400\n"
+        );
         assert_eq!(copies(&host, &line), "", "while it lasts");
-        let other = host.run(&["runuser", "-u", "agentd", "--", "cat", "/dev/shm/key"]).fails();
-        assert!(other.contains("No such file"), "{other}");
+        let other =
+            host.run(&["runuser", "-u", "agentd-fetch", "--", "cat", "/run/agentd-workers/keys/key"]).fails();
+        assert!(other.contains("Permission denied"), "{other}");
 
-        host.sh("kill -KILL $(pgrep -u agentd)").ok();
-        host.wait_until("it is gone", LIMIT, || host.run(&["pgrep", "-u", "agentd"]).code == Some(1));
+        host.sh("kill -KILL $(pgrep -u agentd-fetch)").ok();
+        host.wait_until("it is gone", LIMIT, || host.run(&["pgrep", "-u", "agentd-fetch"]).code == Some(1));
         assert_eq!(copies(&host, &line), "", "what a killed fetch left");
         assert_eq!(host.sh("findmnt --noheadings --output FSTYPE /dev/shm").ok().trim(), "tmpfs");
         forge.thaw();
