@@ -65,8 +65,16 @@ fn everything_that_belongs_to_it_is_in_it() {
             host.run(&["gzip", "--test", &format!("/usr/share/man/{page}.gz")]).ok();
         }
         let docs = host.run(&["ls", "/usr/share/doc/agentd", "/usr/share/agentd/schema"]).ok();
-        let expected =
-            ["README", "declaration", "fingerprint", "history.md", "performance", "schema.md", "examples"];
+        let expected = [
+            "README",
+            "declaration",
+            "fingerprint",
+            "history.md",
+            "performance",
+            "schema.md",
+            "SECURITY",
+            "examples",
+        ];
         for name in expected.into_iter().chain([
             "common.json",
             "event.json",

@@ -36,14 +36,9 @@ fn a_key_is_for_the_fetch_alone_and_gone_with_it_also_when_it_is_killed() {
         host.wait_until("ssh is under way, and held", LIMIT, || {
             host.sh("pgrep -u agentd-fetch -x ssh && kill -STOP $(pgrep -u agentd-fetch)").success()
         });
-        let look = "stat --format '%n %U %a' /run/agentd-workers/keys/*";
-        let inside = host
-            .sh(&format!("nsenter --mount --target $(pgrep -u agentd-fetch -x ssh) sh -c \"{look}\""))
-            .ok();
-        assert_eq!(
-            inside,
-            "/run/agentd-workers/keys/key agentd-fetch 400\n/run/agentd-workers/keys/known_hosts agentd-fetch 400\n"
-        );
+        let keys = "cd /proc/$(pgrep -u agentd-fetch -x ssh)/root/run/agentd-workers/keys";
+        let inside = host.sh(&format!("{keys}; stat --format '%n %U %a' *")).ok();
+        assert_eq!(inside, "key agentd-fetch 400\nknown_hosts agentd-fetch 400\n");
         assert_eq!(copies(&host, &line), "", "while it lasts");
         let other =
             host.run(&["runuser", "-u", "agentd-fetch", "--", "cat", "/run/agentd-workers/keys/key"]).fails();
