@@ -17,4 +17,5 @@ pub mod record;
 pub mod source;
 pub mod status;
 pub mod trigger;
+pub mod trust;
 pub mod worker;
