@@ -1,15 +1,16 @@
-//! What is to be done next to follow a branch: fetch, compile, put in force. Pure: told what came of a step, it says
+//! What is to be done next to follow a branch: fetch, judge, compile, put in force. Pure: told what came of a step, it says
 //! which one is next.
 //!
 //! ```text
-//!  asked ──▶ fetch ──▶ wanted ──▶ compile ──▶ ready ──▶ put in force
-//!    ▲         │                     │          │ (while a pass is at work: waits, and fetches go on)
-//!    └─────────┴──── back-off ◀──────┴──────────┘
+//!  asked ──▶ fetch ──▶ wanted ──▶ judge ──▶ compile ──▶ ready ──▶ put in force
+//!    ▲         │                    │          │          │ (while a pass is at work: waits, and fetches go on)
+//!    └─────────┴──── back-off ◀─────┴──────────┴──────────┘
 //! ```
 //!
 //! At most one step is under way, so none ever meets another's leftovers: contents are tidied by putting a state in
 //! force, and nothing is being compiled then. What is wanted is a level: a compiled state that is not what is wanted
-//! any more is dropped, whenever it comes.
+//! any more is dropped, whenever it comes. Nothing is compiled that was not judged just before, also what was in force
+//! already.
 
 use std::sync::Arc;
 
@@ -54,6 +55,8 @@ pub struct Compiled {
 pub enum Next {
     /// Ask the remote.
     Fetch(Number),
+    /// Verify this, and judge whether it may be followed.
+    Judge(Basis),
     /// Compile this.
     Compile(Basis),
     /// Put this in force.
@@ -71,6 +74,17 @@ pub enum HostIs {
     Free,
     /// A pass is at work under the one in force.
     AtWork,
+}
+
+/// What came of judging.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// It may be compiled.
+    Accepted,
+    /// It may not, and never will be.
+    Refused,
+    /// It did not work out, or time may tell: it is tried again after the next fetch.
+    Failed,
 }
 
 /// What came of a compile.
@@ -110,12 +124,15 @@ pub struct Errands {
     refused: Option<Basis>,
     /// Not to be tried before the next fetch.
     failed: Option<Basis>,
+    /// What was judged and is to be compiled next.
+    judged: Option<Basis>,
     ready: Option<Compiled>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum UnderWay {
     Fetch,
+    Judge,
     Compile,
     Adopt,
 }
@@ -142,6 +159,7 @@ impl Errands {
     /// This is to be in force.
     pub fn want(&mut self, basis: Basis) {
         self.ready.take_if(|ready| ready.basis != basis);
+        self.judged.take_if(|judged| *judged != basis);
         self.wanted = Some(basis);
     }
 
@@ -149,7 +167,8 @@ impl Errands {
     pub fn turn(&mut self) {
         self.void = self.begun;
         self.asked = false;
-        (self.wanted, self.refused, self.failed, self.ready) = (None, None, None, None);
+        (self.wanted, self.refused, self.failed) = (None, None, None);
+        (self.judged, self.ready) = (None, None);
     }
 
     /// A person asks: what was refused or failed is tried once more.
@@ -181,10 +200,16 @@ impl Errands {
         }
         let done = [&self.in_force, &self.refused, &self.failed];
         match &self.wanted {
-            Some(wanted) if !done.contains(&&self.wanted) => {
-                self.under_way = Some(UnderWay::Compile);
-                Next::Compile(wanted.clone())
-            }
+            Some(wanted) if !done.contains(&&self.wanted) => match self.judged.take() {
+                Some(judged) => {
+                    self.under_way = Some(UnderWay::Compile);
+                    Next::Compile(judged)
+                }
+                None => {
+                    self.under_way = Some(UnderWay::Judge);
+                    Next::Judge(wanted.clone())
+                }
+            },
             Some(_) | None => Next::Rest,
         }
     }
@@ -193,6 +218,20 @@ impl Errands {
     pub fn fetched(&mut self, number: Number) -> bool {
         self.ended(UnderWay::Fetch);
         number > self.void
+    }
+
+    /// A judgement came. Whether it counts.
+    pub fn judged(&mut self, basis: Basis, judged: Judged) -> bool {
+        self.ended(UnderWay::Judge);
+        if self.wanted.as_ref() != Some(&basis) {
+            return false;
+        }
+        match judged {
+            Judged::Accepted => self.judged = Some(basis),
+            Judged::Refused => self.refused = Some(basis),
+            Judged::Failed => self.failed = Some(basis),
+        }
+        true
     }
 
     /// A compile ended. Whether its answer counts.

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 use super::adoption::{Adopted, Adoption};
 use super::authors::Line;
 use super::errand::{Basis, Number};
+use super::judging::Refusal;
 use super::shop::Closed;
 use super::workshop::{PassEnded, View};
 use crate::control::Asked;
@@ -24,6 +25,8 @@ pub enum Event {
     Reached(Stage),
     /// A fetch ended.
     Fetched(Number, Box<worker::fetch::Answered>),
+    /// A commit was verified and judged.
+    Judged(Basis, Box<worker::objects::Answered>, Option<Refusal>),
     /// A commit was compiled.
     Compiled(Basis, Box<worker::compile::Answered>),
     /// It was asked who wrote these lines.

@@ -46,6 +46,7 @@ impl Daemon {
         let host = if self.passing { HostIs::AtWork } else { HostIs::Free };
         match self.errands.next(host) {
             Next::Fetch(number) => self.fetch(number),
+            Next::Judge(basis) => self.judge(basis),
             Next::Compile(basis) => self.compile(basis),
             Next::Adopt(compiled) => self.adopt(compiled),
             Next::Wait => {}
@@ -149,7 +150,7 @@ impl Daemon {
         let Some(facts) = self.facts.clone() else { return };
         self.tell_syncs(&Progress::Compiling { commit: basis.commit.clone() });
         let request = worker::compile::Request {
-            store: self.place.state.join("source"),
+            verified: self.verified_files(),
             commit: basis.commit.clone(),
             subfolder: basis.subfolder.clone(),
             host: basis.host.clone(),
@@ -241,6 +242,17 @@ impl Daemon {
     }
 
     fn refuse(&mut self, commit: CommitId, message: String, diagnostics: Vec<Diagnostic>) {
+        self.refuse_for("RevisionRejected", commit, message, diagnostics);
+    }
+
+    /// The same, for a reason of its own.
+    pub(super) fn refuse_for(
+        &mut self,
+        reason: &str,
+        commit: CommitId,
+        message: String,
+        diagnostics: Vec<Diagnostic>,
+    ) {
         warn!(
             revision = commit.short(),
             "commit {} is refused, the last good one stays in force: {message}",
@@ -248,12 +260,12 @@ impl Daemon {
         );
         let at = self.clock.now();
         if let Some(follow) = &mut self.follow {
-            follow.reject(commit, "RevisionRejected", message, diagnostics, at);
+            follow.reject(commit, reason, message, diagnostics, at);
         }
     }
 
     /// A step failed for a reason that passes: it is tried again, less and less often.
-    fn failed(&mut self, message: String) {
+    pub(super) fn failed(&mut self, message: String) {
         let at = self.clock.now();
         if let Some(follow) = &mut self.follow {
             if follow.trouble.as_ref() != Some(&message) {
@@ -271,7 +283,7 @@ impl Daemon {
 
 /// Waits for work beside the loop. Every step that was begun ends, also by a panic: a loop that waited for an answer
 /// would follow nothing any more.
-async fn finished<T: Send + 'static>(
+pub(super) async fn finished<T: Send + 'static>(
     worker: Worker,
     work: impl FnOnce() -> Result<T, WorkerError> + Send + 'static,
 ) -> Result<T, WorkerError> {

@@ -84,6 +84,7 @@ impl Daemon {
             Event::Reached(stage) => self.reached(stage),
             Event::Passed(done) => self.passed(done),
             Event::Fetched(number, answer) => self.fetched(number, *answer),
+            Event::Judged(basis, answer, refusal) => self.judged(basis, *answer, refusal),
             Event::Compiled(basis, answer) => self.compiled(basis, *answer),
             Event::Blamed(lines, answer) => self.blamed(lines, *answer),
             Event::Adopted(adoption, result) => self.adopted(*adoption, *result),

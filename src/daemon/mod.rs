@@ -26,6 +26,7 @@ mod ground;
 mod guarding;
 mod in_force;
 mod journal;
+mod judging;
 mod kinds;
 mod listening;
 mod opening;

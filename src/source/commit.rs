@@ -77,8 +77,12 @@ impl Node {
 
 /// Reads a commit for people.
 pub(crate) fn info(objects: &Objects, id: ObjectId) -> Result<CommitInfo, StoreError> {
-    let bytes = objects.read(id, Kind::Commit)?;
-    let commit = parse(id, &bytes)?;
+    info_of(id, &objects.read(id, Kind::Commit)?)
+}
+
+/// Reads the bytes of a commit for people.
+pub(crate) fn info_of(id: ObjectId, bytes: &[u8]) -> Result<CommitInfo, StoreError> {
+    let commit = parse(id, bytes)?;
     let author = commit.author().map_err(|error| damaged(id, error))?;
     let committer = commit.committer().map_err(|error| damaged(id, error))?;
     let message: String = lossy(commit.message).chars().take(LONGEST_MESSAGE).collect();

@@ -1,6 +1,7 @@
 //! The store as readers see it: commits, trees, history. Read-only, without a lock; open it anew for each revision.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::Path;
 
 use gix::ObjectId;
@@ -11,6 +12,8 @@ use crate::model::CommitId;
 use super::blame::{self, Blame, BlameError};
 use super::commit::{self, CommitInfo, Node};
 use super::error::StoreError;
+use super::flat;
+use super::handing::{self, Ask};
 use super::history::{self, Ancestry};
 use super::objects::{Objects, commit_id, object_id};
 use super::tree::{Tree, TreeCaps, TreeError};
@@ -69,6 +72,23 @@ impl Store {
     ) -> Result<Tree<'_>, TreeError> {
         let root = Node::read(&self.objects, object_id(commit)?)?.tree;
         Tree::from_objects(&self.objects, root, subfolder, caps)
+    }
+
+    /// Hands over the objects of a commit as the flat stream that [`super::Receiver`] reads: ids are computed anew there.
+    ///
+    /// # Errors
+    /// Nobody listens any more. What the store can't give is told in the stream.
+    pub fn hand_over(&self, ask: &Ask, out: &mut dyn io::Write) -> io::Result<()> {
+        handing::hand_over(&self.objects, ask, out)
+    }
+
+    /// Tells the reader of a flat stream that there is no store to read.
+    ///
+    /// # Errors
+    /// Nobody listens any more.
+    pub fn complain(message: &str, out: &mut dyn io::Write) -> io::Result<()> {
+        flat::send(out, flat::Tag::Trouble, message.as_bytes())?;
+        out.flush()
     }
 
     /// How `new` stands to `old`. A commit that is not in the store is an ancestor of nothing.

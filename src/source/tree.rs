@@ -10,12 +10,15 @@ use std::fmt;
 use gix::ObjectId;
 use gix::objs::tree::EntryKind as Mode;
 use gix::objs::{Kind, TreeRefIter};
+use serde::{Deserialize, Serialize};
 
 use super::collector::{Collector, escaped};
 use super::directory::Directory;
 use super::error::StoreError;
+use super::flat::FlatError;
 use super::id::BlobId;
 use super::objects::{Objects, damaged};
+use super::spool::Spool;
 
 /// How much a tree may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +49,8 @@ pub struct Entry {
 }
 
 /// What an entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EntryKind {
     /// A regular file.
     File,
@@ -70,6 +74,7 @@ pub struct Tree<'a> {
 enum Source<'a> {
     Objects(&'a Objects, Vec<ObjectId>),
     Directory(Directory),
+    Verified(Spool, Vec<u64>),
 }
 
 /// Why a tree, or a file in it, can't be had.
@@ -114,6 +119,9 @@ pub enum TreeError {
     /// The store is damaged.
     #[error("cannot read the repository's objects")]
     Store(#[from] StoreError),
+    /// The stream of the repository's objects is not what it should be.
+    #[error("cannot verify the repository's objects")]
+    Stream(#[from] FlatError),
 }
 
 /// One refused entry.
@@ -190,6 +198,14 @@ impl Tree<'static> {
     }
 }
 
+impl Tree<'static> {
+    /// The files that root verified and spooled: entries sorted by path, each with where its bytes begin.
+    pub(crate) fn from_spool(spool: Spool, entries: Vec<(Entry, u64)>, caps: &TreeCaps) -> Tree<'static> {
+        let (entries, offsets) = entries.into_iter().unzip();
+        Tree { entries, source: Source::Verified(spool, offsets), file_bytes: caps.file_bytes }
+    }
+}
+
 impl Tree<'_> {
     /// Everything in it, sorted by path.
     pub fn entries(&self) -> &[Entry] {
@@ -224,6 +240,9 @@ impl Tree<'_> {
         }
         match &self.source {
             Source::Objects(objects, ids) => Ok(objects.read(ids[at], Kind::Blob)?),
+            Source::Verified(spool, offsets) => spool
+                .read(offsets[at], entry.size)
+                .map_err(|source| TreeError::Io { path: entry.path.clone(), source }),
             Source::Directory(directory) => directory.read(&entry.path, self.file_bytes),
         }
     }
@@ -240,14 +259,13 @@ impl<'a> Tree<'a> {
         subfolder: Option<&str>,
         caps: &TreeCaps,
     ) -> Result<Tree<'a>, TreeError> {
-        let top = match subfolder {
-            Some(folder) => descend(objects, root, folder)?,
-            None => root,
-        };
-        let mut collector = Collector::new(caps.clone());
-        walk(objects, top, &mut collector)?;
-        let (entries, ids) = collector.finish()?;
-        let ids = ids.into_iter().flatten().collect();
+        let mut listing = Listing::of(&mut { objects }, root, subfolder, caps)?;
+        for at in 0..listing.entries.len() {
+            if listing.is_read(at) {
+                listing.sized(at, objects.header(listing.ids[at])?.1);
+            }
+        }
+        let (entries, ids) = listing.within(caps)?;
         Ok(Tree { entries, source: Source::Objects(objects, ids), file_bytes: caps.file_bytes })
     }
 }
@@ -268,11 +286,75 @@ fn list(faults: &[TreeFault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-fn descend(objects: &Objects, root: ObjectId, folder: &str) -> Result<ObjectId, TreeError> {
+/// Whoever has the folders of a commit: the store, or a stream whose every object is checked.
+pub(crate) trait Folders {
+    /// The bytes of the folder with exactly this id.
+    fn folder(&mut self, id: ObjectId) -> Result<Vec<u8>, TreeError>;
+}
+
+impl Folders for &Objects {
+    fn folder(&mut self, id: ObjectId) -> Result<Vec<u8>, TreeError> {
+        Ok(self.read(id, Kind::Tree)?)
+    }
+}
+
+/// What a tree holds, sorted by path; of the files' sizes only what was told since.
+pub(crate) struct Listing {
+    pub entries: Vec<Entry>,
+    pub ids: Vec<ObjectId>,
+}
+
+impl Listing {
+    /// Reads the folders down to the subfolder and below it, always in the same order.
+    pub fn of(
+        folders: &mut dyn Folders,
+        root: ObjectId,
+        subfolder: Option<&str>,
+        caps: &TreeCaps,
+    ) -> Result<Listing, TreeError> {
+        let top = match subfolder {
+            Some(folder) => descend(folders, root, folder)?,
+            None => root,
+        };
+        let mut collector = Collector::new(caps.clone());
+        walk(folders, top, &mut collector)?;
+        let (entries, ids) = collector.finish()?;
+        Ok(Listing { entries, ids: ids.into_iter().flatten().collect() })
+    }
+
+    /// Whether the entry is a regular file, whose bytes may be asked for.
+    pub fn is_read(&self, at: usize) -> bool {
+        match self.entries[at].kind {
+            EntryKind::File | EntryKind::Executable => true,
+            EntryKind::Symlink | EntryKind::Submodule | EntryKind::Special => false,
+        }
+    }
+
+    /// Tells the size of a file.
+    pub fn sized(&mut self, at: usize, size: u64) {
+        self.entries[at].size = size;
+    }
+
+    /// The entries and their ids, if all files together are within the cap.
+    pub fn within(self, caps: &TreeCaps) -> Result<(Vec<Entry>, Vec<ObjectId>), TreeError> {
+        let bytes = self.entries.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.size));
+        if bytes > caps.total_bytes {
+            return Err(TreeError::Refused(vec![TreeFault::ManyBytes { cap: caps.total_bytes }]));
+        }
+        Ok((self.entries, self.ids))
+    }
+}
+
+/// The folder of this path below a folder.
+pub(crate) fn descend(
+    folders: &mut dyn Folders,
+    root: ObjectId,
+    folder: &str,
+) -> Result<ObjectId, TreeError> {
     let missing = || TreeError::NoSubfolder(escaped(folder));
     let mut at = root;
     for name in folder.split('/').filter(|name| !name.is_empty() && *name != ".") {
-        let bytes = objects.read(at, Kind::Tree)?;
+        let bytes = folders.folder(at)?;
         let mut found = None;
         for entry in TreeRefIter::from_bytes(&bytes, gix::hash::Kind::Sha1) {
             let entry = entry.map_err(|error| damaged(at, error))?;
@@ -285,14 +367,14 @@ fn descend(objects: &Objects, root: ObjectId, folder: &str) -> Result<ObjectId, 
     Ok(at)
 }
 
-fn walk(objects: &Objects, top: ObjectId, collector: &mut Collector) -> Result<(), TreeError> {
+fn walk(source: &mut dyn Folders, top: ObjectId, collector: &mut Collector) -> Result<(), TreeError> {
     let mut folders = vec![(top, String::new(), 0usize)];
     while let Some((id, prefix, depth)) = folders.pop() {
-        let bytes = objects.read(id, Kind::Tree)?;
+        let bytes = source.folder(id)?;
         for entry in TreeRefIter::from_bytes(&bytes, gix::hash::Kind::Sha1) {
             let entry = entry.map_err(|error| damaged(id, error))?;
             let Some(path) = collector.name(&prefix, entry.filename) else { continue };
-            let (kind, size) = match entry.mode.kind() {
+            let kind = match entry.mode.kind() {
                 Mode::Tree => {
                     if collector.full() {
                         return Ok(());
@@ -302,12 +384,12 @@ fn walk(objects: &Objects, top: ObjectId, collector: &mut Collector) -> Result<(
                     }
                     continue;
                 }
-                Mode::Blob => (EntryKind::File, objects.header(entry.oid.to_owned())?.1),
-                Mode::BlobExecutable => (EntryKind::Executable, objects.header(entry.oid.to_owned())?.1),
-                Mode::Link => (EntryKind::Symlink, 0),
-                Mode::Commit => (EntryKind::Submodule, 0),
+                Mode::Blob => EntryKind::File,
+                Mode::BlobExecutable => EntryKind::Executable,
+                Mode::Link => EntryKind::Symlink,
+                Mode::Commit => EntryKind::Submodule,
             };
-            collector.entry(path, kind, size, Some(entry.oid.to_owned()));
+            collector.entry(path, kind, 0, Some(entry.oid.to_owned()));
             if collector.full() {
                 return Ok(());
             }

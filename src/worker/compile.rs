@@ -1,4 +1,5 @@
-//! The compiling process: the store and the facts it is handed; no network, no other files to speak of.
+//! The compiling process: what root verified of a commit and the facts it is handed; no network, no other files to
+//! speak of, and not the store either.
 //!
 //! Its answer is a line of JSON ([`Answer`]) and then the bytes of every content, one after another in the order
 //! of the line. The parent stores them by digest while they come, so that neither side holds them all.
@@ -18,7 +19,7 @@ use crate::keep::Contents;
 use crate::kind::Desired;
 use crate::model::content::Content;
 use crate::model::{CommitId, Diagnostic};
-use crate::source::{Store, TreeCaps};
+use crate::source::VerifiedTree;
 
 /// A compile of ten thousand files takes a second or two; what takes this long hangs.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
@@ -29,8 +30,8 @@ const LONGEST_LINE: u64 = 128 << 20;
 /// What is asked of the process.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Request {
-    /// The folder of the store.
-    pub store: PathBuf,
+    /// The file of what root verified of the commit.
+    pub verified: PathBuf,
     /// The commit to compile.
     pub commit: CommitId,
     /// Where in the tree the declaration lives.
@@ -96,24 +97,24 @@ fn receive(output: &mut dyn BufRead, contents: &Contents) -> io::Result<Answer> 
 pub(super) fn main(body: &[u8], output: &mut dyn Write) -> io::Result<()> {
     let request: Request = read_request(body)?;
     let limits = Limits { address_space: 1 << 30, file_size: 0, cpu_seconds: 60, open_files: 64 };
-    confine(&Reach::Store(&request.store), &limits)?;
+    confine(&Reach::Verified(&request.verified), &limits)?;
     let unreadable = |message: String| Answer::Unreadable { message };
-    let store = match Store::open(&request.store) {
-        Ok(store) => store,
-        Err(error) => return write_answer(output, &unreadable(error.to_string())),
+    let VerifiedTree { revision, tree } = match VerifiedTree::open(&request.verified) {
+        Ok(verified) => verified,
+        Err(error) => {
+            let message = format!("{} can't be read: {error}", request.verified.display());
+            return write_answer(output, &unreadable(message));
+        }
     };
-    let commit = store.commit(&request.commit).map_err(|error| error.to_string());
-    let tree = store
-        .tree(&request.commit, request.subfolder.as_deref(), &TreeCaps::default())
-        .map_err(|error| error.to_string());
-    let (commit, tree) = match commit.and_then(|commit| Ok((commit, tree?))) {
-        Ok(both) => both,
-        Err(message) => return write_answer(output, &unreadable(message)),
-    };
+    if revision.commit != request.commit {
+        let message =
+            format!("commit {} was verified, {} is to be compiled", revision.commit, request.commit);
+        return write_answer(output, &unreadable(message));
+    }
     match declaration::compile(&tree, &request.host, &request.facts) {
         Err(diagnostics) => write_answer(output, &Answer::Refused { diagnostics }),
         Ok(mut compiled) => {
-            compiled.desired.revision = Some(commit.revision());
+            compiled.desired.revision = Some(revision);
             send(compiled, &tree, output)
         }
     }

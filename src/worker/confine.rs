@@ -26,6 +26,8 @@ pub(super) enum Reach<'a> {
     },
     /// The store, to read it.
     Store(&'a Path),
+    /// What root verified of a commit, to read it.
+    Verified(&'a Path),
 }
 
 /// What a fetch reads of the system: names, certificates, libraries, random numbers, where it may run programs from.
@@ -49,12 +51,13 @@ const PROGRAMS: [&str; 4] = ["/usr/bin/ssh", "/usr/lib", "/lib", "/lib64"];
 pub(super) fn confine(reach: &Reach<'_>, limits: &Limits) -> io::Result<()> {
     privilege::limit(limits)?;
     if rustix::process::geteuid().is_root() {
-        if matches!(reach, Reach::Store(_)) {
+        if matches!(reach, Reach::Store(_) | Reach::Verified(_)) {
             privilege::leave_network()?;
         }
         let (uid, gid) = match reach {
             Reach::Network { .. } => writer()?,
             Reach::Store(_) => (named(COMPILE)?.0, writer()?.1),
+            Reach::Verified(_) => named(COMPILE)?,
         };
         privilege::become_user(uid, gid)?;
     }
@@ -70,6 +73,14 @@ pub(super) fn writer() -> io::Result<(u32, u32)> {
     named(FETCH)
 }
 
+/// The group of whoever compiles: what was verified is readable for it.
+pub(super) fn reader() -> io::Result<u32> {
+    match rustix::process::geteuid().is_root() {
+        true => named(COMPILE).map(|(_, gid)| gid),
+        false => Ok(rustix::process::getegid().as_raw()),
+    }
+}
+
 fn named(name: &str) -> io::Result<(u32, u32)> {
     let user = users::get_user_by_name(name).ok_or_else(|| {
         io::Error::other(format!(
@@ -82,6 +93,7 @@ fn named(name: &str) -> io::Result<(u32, u32)> {
 fn fence(reach: &Reach<'_>) -> Fence {
     let owned = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
     match reach {
+        Reach::Verified(file) => Fence { reads: vec![(*file).to_owned()], ..Fence::default() },
         Reach::Store(store) => Fence { reads: vec![(*store).to_owned()], ..Fence::default() },
         Reach::Network { store, reads } => {
             let mut all = owned(&SYSTEM);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Worker, WorkerError, Workers, blame, compile, confine, fetch, frame, survey};
+use super::{Worker, WorkerError, Workers, blame, compile, confine, fetch, frame, objects, survey};
 use crate::host::errand;
 use crate::host::program::{Run, stream};
 use crate::keep::Contents;
@@ -116,6 +116,15 @@ fn in_a_child<T: Send>(
 impl Workers for Means {
     fn fetch(&self, request: &fetch::Request) -> fetch::Answered {
         fetch::run(*self, request)
+    }
+
+    fn objects(
+        &self,
+        request: &objects::Request,
+        laid: &Path,
+        judge: objects::Judge<'_>,
+    ) -> objects::Answered {
+        objects::run(*self, request, laid, judge)
     }
 
     fn compile(&self, request: &compile::Request, contents: &Contents) -> compile::Answered {

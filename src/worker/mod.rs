@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! agentd ──request (JSON, standard input)──▶ agentd worker fetch   ──▶ Fetched | FetchError
-//!        ──request──────────────────────────▶ agentd worker compile ──▶ Desired + contents | diagnostics
+//!        ──request──────────────────────────▶ agentd worker objects ──▶ raw objects, which root holds to their ids
+//!        ──request, what root verified──────▶ agentd worker compile ──▶ Desired + contents | diagnostics
 //!        ──request──────────────────────────▶ agentd worker blame   ──▶ who wrote each line
 //! agentctl enroll: fetch as above, then ──▶ agentd worker survey  ──▶ whether there is a declaration, and where
 //! ```
@@ -21,11 +22,12 @@ pub mod confine;
 pub mod fetch;
 mod frame;
 mod means;
+pub mod objects;
 pub mod survey;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -40,6 +42,8 @@ pub use means::Means;
 pub enum Worker {
     /// Fetches one branch.
     Fetch,
+    /// Hands over the objects of one commit.
+    Objects,
     /// Compiles one commit for one host.
     Compile,
     /// Looks for a declaration in one commit.
@@ -49,14 +53,21 @@ pub enum Worker {
 }
 
 impl Worker {
-    const ALL: [Worker; 4] = [Worker::Fetch, Worker::Compile, Worker::Survey, Worker::Blame];
+    const ALL: [Worker; 5] = [Worker::Fetch, Worker::Objects, Worker::Compile, Worker::Survey, Worker::Blame];
 }
 
 /// Whoever does the work: processes of our own; in tests, whatever a test says.
 pub trait Workers: Send + Sync {
     /// Fetches a branch into its store.
     fn fetch(&self, request: &fetch::Request) -> fetch::Answered;
-    /// Compiles a commit for this host; its contents go to `contents`.
+    /// Has the objects of a commit verified, and the history judged; the files that are verified are laid down at `laid`.
+    fn objects(
+        &self,
+        request: &objects::Request,
+        laid: &Path,
+        judge: objects::Judge<'_>,
+    ) -> objects::Answered;
+    /// Compiles what was verified of a commit for this host; its contents go to `contents`.
     fn compile(&self, request: &compile::Request, contents: &Contents) -> compile::Answered;
     /// Finds out who wrote lines of a declaration.
     fn blame(&self, request: &blame::Request) -> blame::Answered;
@@ -147,6 +158,7 @@ impl Worker {
     pub const fn name(self) -> &'static str {
         match self {
             Worker::Fetch => "fetch",
+            Worker::Objects => "objects",
             Worker::Compile => "compile",
             Worker::Survey => "survey",
             Worker::Blame => "blame",
@@ -157,7 +169,7 @@ impl Worker {
     const fn unit(self) -> &'static str {
         match self {
             Worker::Fetch => "fetch",
-            Worker::Compile | Worker::Survey | Worker::Blame => "compile",
+            Worker::Objects | Worker::Compile | Worker::Survey | Worker::Blame => "compile",
         }
     }
 
@@ -172,6 +184,7 @@ impl Worker {
     pub fn main(self) -> io::Result<()> {
         frame::serve(self, io::stdin().lock(), &mut io::stdout().lock(), |asked, body, output| match asked {
             Worker::Fetch => fetch::main(body, output),
+            Worker::Objects => objects::main(body, output),
             Worker::Compile => compile::main(body, output),
             Worker::Survey => survey::main(body, output),
             Worker::Blame => blame::main(body, output),
@@ -184,7 +197,7 @@ impl std::str::FromStr for Worker {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let named = Worker::ALL.into_iter().find(|worker| worker.name() == text);
-        named.ok_or_else(|| format!("`{text}` is no worker: fetch, compile, survey or blame"))
+        named.ok_or_else(|| format!("`{text}` is no worker: fetch, objects, compile, survey or blame"))
     }
 }
 

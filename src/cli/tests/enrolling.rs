@@ -7,7 +7,7 @@ use crate::cli::Exit;
 use crate::keep::Contents;
 use crate::model::CommitId;
 use crate::source::{Fault, FetchError, Fetched};
-use crate::worker::{WorkerError, Workers, blame, compile, fetch, survey};
+use crate::worker::{WorkerError, Workers, blame, compile, fetch, objects, survey};
 
 /// What the two processes answer, and what they were asked.
 #[derive(Default)]
@@ -27,6 +27,15 @@ impl Workers for Remote {
         assert!(last.is_none() && store.is_dir());
         self.asked.lock().unwrap().push(format!("fetch {} {}", remote.url, remote.caps.commits));
         self.fetched.clone().ok_or_else(|| silent("fetch"))
+    }
+
+    fn objects(
+        &self,
+        _request: &objects::Request,
+        _laid: &std::path::Path,
+        _judge: objects::Judge<'_>,
+    ) -> objects::Answered {
+        Err(silent("objects"))
     }
 
     fn compile(&self, _request: &compile::Request, _contents: &Contents) -> compile::Answered {

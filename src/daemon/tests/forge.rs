@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use crate::keep::Contents;
 use crate::kind::{Declared, Desired};
 use crate::model::{CommitId, Content, Diagnostic, LineAuthor, Place, Provenance, Revision};
+use crate::source::History;
 use crate::source::{Care, Fault, FetchError, Fetched};
 use crate::worker::compile::Answer;
-use crate::worker::{WorkerError, Workers, blame, compile, fetch, survey};
+use crate::worker::{WorkerError, Workers, blame, compile, fetch, objects, survey};
 
 /// What the files of a commit say, by path. `{host}`, `{site}` and `{folder}` stand for what a host is compiled with.
 type Files = Vec<(String, String)>;
@@ -191,6 +192,32 @@ impl Workers for Forge {
 
     fn user(&self) -> std::io::Result<(u32, u32)> {
         Ok((0, 0))
+    }
+
+    fn objects(
+        &self,
+        request: &objects::Request,
+        _laid: &std::path::Path,
+        judge: objects::Judge<'_>,
+    ) -> objects::Answered {
+        let mut history = History::default();
+        for branch in self.state().branches.values() {
+            for (at, letter) in branch.iter().enumerate() {
+                let parent = at.checked_sub(1).map(|before| format!("parent {}\n", id(branch[before])));
+                let person = "Ada <ada@example.org> 0 +0000";
+                let bytes = format!(
+                    "tree {}\n{}author {person}\ncommitter {person}\n\nx\n",
+                    id('0'),
+                    parent.unwrap_or_default()
+                );
+                history.commits.insert(id(*letter), bytes.into_bytes());
+            }
+        }
+        assert!(history.commits.contains_key(&request.ask.tip), "{request:?}");
+        Ok(match judge(&history) {
+            objects::GoOn::ToFiles => objects::Answer::Verified,
+            objects::GoOn::NoFurther => objects::Answer::Stopped,
+        })
     }
 
     fn compile(&self, request: &compile::Request, contents: &Contents) -> compile::Answered {

@@ -23,7 +23,7 @@ fn workshop(site: &Site) -> Workshop {
     let facts = crate::host::facts::Facts::read("/".as_ref(), setup.labels).unwrap();
     let (commit, host) = (forge::id('a'), setup.host);
     let request = Compile {
-        store: site.path("none"),
+        verified: site.path("none"),
         commit: commit.clone(),
         subfolder: None,
         host: host.clone(),

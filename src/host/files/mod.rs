@@ -153,6 +153,27 @@ impl Root {
         Ok(written)
     }
 
+    /// Puts a regular file at `path`, whole, of whatever `fill` writes; it is not durable. For what is made anew at need.
+    ///
+    /// # Errors
+    /// What `fill` says, then nothing was put there; or the files.
+    pub fn write_by<T, E: From<FilesError>>(
+        &self,
+        path: impl AsRef<Path>,
+        attributes: Attributes,
+        fill: impl FnOnce(&mut dyn io::Write) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let path = path.as_ref();
+        let (folder, name) = self.parent(path)?;
+        let staged = folder.stage_file(name, b"", attributes, &Xattrs::default())?;
+        let mut writer = io::BufWriter::with_capacity(64 << 10, staged.writer()?);
+        let done = fill(&mut writer)?;
+        io::Write::flush(&mut writer).map_err(|error| folder.fault("write", name, write::errno(&error)))?;
+        self.still_there(&folder, path)?;
+        staged.replace()?;
+        Ok(done)
+    }
+
     /// Takes away the file, link or empty folder at `path`, durably. Says whether there was one.
     pub fn remove(&self, path: impl AsRef<Path>) -> Result<bool, FilesError> {
         let removed = self.within(path.as_ref(), |folder, name| {

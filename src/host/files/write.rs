@@ -243,6 +243,13 @@ impl<'f> Staged<'f> {
         self.folder.stat(&self.name)?.ok_or_else(gone)
     }
 
+    /// Writes more to what was staged: before it has its name.
+    pub(super) fn writer(&self) -> Result<File, FilesError> {
+        let fault = |errno| self.folder.fault("write", &self.target, errno);
+        let file = self.file.as_ref().ok_or_else(|| fault(Errno::BADF))?;
+        file.try_clone().map(File::from).map_err(|error| fault(errno(&error)))
+    }
+
     /// Makes the content survive a power cut. An error is final: what was written may be lost although a second
     /// try would succeed, so it must be staged anew.
     pub fn sync(&self) -> Result<(), FilesError> {
@@ -320,6 +327,6 @@ fn write_all(handle: OwnedFd, bytes: &[u8]) -> Result<OwnedFd, Errno> {
     Ok(file.into())
 }
 
-fn errno(error: &std::io::Error) -> Errno {
+pub(super) fn errno(error: &std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
 }
