@@ -4,6 +4,7 @@ mod child;
 mod damage;
 mod damaged_remote;
 mod forge;
+mod handing;
 mod hostile;
 mod https;
 mod local;
