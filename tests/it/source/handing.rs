@@ -51,7 +51,10 @@ fn joined(pieces: &[(u8, Vec<u8>)]) -> Vec<u8> {
     pieces.iter().flat_map(one).collect()
 }
 
-fn listed(tree: &Tree) -> Vec<(String, String, u64, Result<Vec<u8>, String>)> {
+/// Path, sort and size of an entry, and what reading it gives.
+type Listed = (String, String, u64, Result<Vec<u8>, String>);
+
+fn listed(tree: &Tree) -> Vec<Listed> {
     let entry = |entry: &agentd::source::Entry| {
         let bytes = tree.read(&entry.path).map_err(|error| error.to_string());
         (entry.path.clone(), entry.kind.to_string(), entry.size, bytes)
