@@ -31,6 +31,8 @@ struct State {
     waiting: Option<Step>,
     fault: Option<Fault>,
     refused: bool,
+    /// Whoever fetches was taken over: it says of any tip that it descends from what was accepted.
+    lies: bool,
     prunes: bool,
     check: Vec<String>,
     /// Each fetch.
@@ -91,6 +93,11 @@ impl Forge {
     /// From now on every declaration is refused.
     pub fn refuse(&self) {
         self.state().refused = true;
+    }
+
+    /// From now on whoever fetches says what somebody else wants.
+    pub fn take_over(&self) {
+        self.state().lies = true;
     }
 
     /// From now on what is dropped is to be taken away.
@@ -167,7 +174,7 @@ impl Workers for Forge {
                 (None, Some((tip, branch))) => {
                     let tip = id(*tip);
                     match &request.last {
-                        Some(last) if !branch.iter().any(|commit| id(*commit) == *last) => {
+                        Some(last) if !state.lies && !branch.iter().any(|commit| id(*commit) == *last) => {
                             Err(error(Fault::Rewritten { last: last.clone(), tip }))
                         }
                         last => Ok(Fetched {

@@ -144,6 +144,22 @@ fn a_rewritten_branch_is_refused_until_a_person_enrols_again() {
 }
 
 #[test]
+fn a_fetch_that_was_taken_over_leads_to_no_commit_that_does_not_descend_from_the_accepted_one() {
+    let mut site = Site::following(&[(MOTD, "old")]);
+    site.forge.take_over();
+    site.forge.rewrite("main", 'b', &[(MOTD, "new")]);
+    for _ in 0..2 {
+        site.sync();
+        let rejected = site.status().rejected.unwrap();
+        assert_eq!((rejected.reason.as_str(), rejected.commit), ("NotDescending", super::forge::id('b')));
+        assert_eq!((site.in_force(), site.forge.compiles()), (Some('a'), vec!['a']));
+        site.restart();
+    }
+    site.enrol(|_| ());
+    site.shows(MOTD, "new");
+}
+
+#[test]
 fn a_person_s_word_outlives_a_restart() {
     let mut site = Site::following(&[(MOTD, "old")]);
     site.forge.cut_off(crate::source::Fault::Unreachable);
