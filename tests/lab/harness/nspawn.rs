@@ -26,6 +26,9 @@ mount -t tmpfs -o mode=755 tmpfs /run
 exec \"$@\"
 ";
 
+/// The system calls of Landlock, which nspawn does not know of.
+const LANDLOCK: &str = "landlock_create_ruleset landlock_add_rule landlock_restrict_self";
+
 /// What is to be booted.
 pub struct Boot<'a> {
     pub name: &'a str,
@@ -87,8 +90,9 @@ impl Boot<'_> {
             .args(["--resolv-conf=off", "--timezone=off", "--link-journal=no"])
             // nspawn gives it only with a network that it made itself.
             .arg("--capability=CAP_NET_ADMIN")
-            // Without this, services inside may not watch by fanotify, though processes that enter may.
-            .arg("--system-call-filter=fanotify_init fanotify_mark")
+            // Without these, services inside may neither watch by fanotify nor fence themselves in, though processes that
+            // enter may.
+            .arg(format!("--system-call-filter=fanotify_init fanotify_mark {LANDLOCK}"))
             // /proc/sys/net belongs to the host's own network; the rest of it would be this machine's.
             .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network")
             // The releases expect the unified hierarchy, and Debian 13 refuses to boot on the old one.
