@@ -86,6 +86,15 @@ lab: ## tests on real booted Debian hosts (as root); LAB=name runs a part
 	# Hosts wait more than they compute.
 	cargo test --locked --test lab -- --test-threads=$$(( $$(nproc) * 2 )) $(LAB)
 
+.PHONY: trust
+trust: ## every verdict over signatures and histories, against ssh-keygen and git; hostile commits (some minutes)
+	@echo '==> trust'
+	@rm -f $(TARGET)/trust.score
+	@status=0; \
+	TRUST_SCORE=$(TARGET)/trust.score cargo test --locked --test it -- --ignored --exact trust::matrix::figures \
+		--nocapture || status=$$?; \
+	cat $(TARGET)/trust.score || status=1; exit $$status
+
 .PHONY: bench
 bench: setup ## what passes, undone changes and the idle daemon cost, with floors (as root; 6 minutes once all is built)
 	@echo '==> bench'

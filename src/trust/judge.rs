@@ -11,7 +11,7 @@ use super::commit::Commit;
 use super::history;
 use super::objects::{Found, Kind, RawObjects, walk};
 use super::policy::{Accepted, Listed, Memory, Policy, Signer, Strict};
-use super::refusal::Refusal;
+use super::refusal::{Lasting, Refusal};
 use super::signature;
 use super::signers::Signers;
 use crate::model::CommitId;
@@ -20,7 +20,8 @@ use crate::model::CommitId;
 ///
 /// `now` is the clock, `build` the time this program was made: no moment lies before it. `objects` holds the commit, the
 /// commits back to the one accepted last, and, if signers are delegated, the trees and blobs that lead to their file in
-/// the commit and in the one accepted last (with [`Strict::All`]: in each between).
+/// the commit, in the one accepted last, and in each between. With delegated signers or [`Strict::All`], what the commit
+/// accepted last descends from is wanted as far as branches from before it were merged.
 ///
 /// The commit accepted last may be judged again: this says whether its signer still has its word.
 ///
@@ -139,12 +140,10 @@ impl<O: RawObjects> Court<'_, O> {
             Some(last) => self.list_of(last)?,
             None => None,
         };
-        let own = self.list(id, commit)?;
-        let is_same = own.map(|list| list.blob) == accepted.as_ref().map(|list| list.blob);
-        let governing = match self.policy.strict {
-            Strict::Tip if is_same => accepted,
-            Strict::Tip => self.changed_before(id, last, accepted.clone()).unwrap_or(accepted),
-            Strict::All => self.all_before(id, last, accepted)?,
+        let governing = match (self.policy.strict, &self.policy.delegated) {
+            (Strict::Tip, None) => None,
+            (Strict::Tip, Some(_)) => self.changed_before(id, last, accepted)?,
+            (Strict::All, _) => self.all_before(id, last, accepted)?,
         };
         let signer = self.signer(id, commit, governing.as_deref())?;
         let version = self.succeed(id, commit, &signer, governing.as_deref())?;
@@ -172,7 +171,7 @@ impl<O: RawObjects> Court<'_, O> {
     }
 
     /// The same where commits between need no signature: lists that a local key brought in govern those after them, and
-    /// what is not signed changes nothing.
+    /// what is not signed changes nothing. Who was let go between can't put himself back by restoring the list.
     fn changed_before(
         &mut self,
         tip: ObjectId,
@@ -185,7 +184,11 @@ impl<O: RawObjects> Court<'_, O> {
             if *id == tip {
                 return Ok(governing);
             }
-            let passed_on = self.pass_on(*id, commit, governing.clone()).unwrap_or(governing);
+            let passed_on = match self.pass_on(*id, commit, governing.clone()) {
+                Err(refusal) if refusal.lasting() == Lasting::Fetch => return Err(refusal),
+                Err(_) => governing,
+                Ok(passed_on) => passed_on,
+            };
             lists.insert(*id, passed_on);
         }
         Ok(accepted)

@@ -17,4 +17,5 @@ mod restarts;
 mod service;
 mod source;
 mod tidy;
+mod trust;
 mod vain;
